@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Every chip under random accesses, wires, time and saved states. Nothing is compared: the
+ * sanitizers and the chips' own bounds are the judge.
+ *
+ * Input: steps of a command byte and its operands; see step().
+ */
+#include "chip/acpi_pm.h"
+#include "chip/debug_exit.h"
+#include "chip/debugcon.h"
+#include "chip/i8042.h"
+#include "chip/i8254.h"
+#include "chip/i8259.h"
+#include "chip/ioapic.h"
+#include "chip/mc146818.h"
+#include "chip/ns16550a.h"
+#include "chip/port80.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CHIPS = 10, STEPS_MAX = 4096, TIMERS_MAX = 64 };
+
+static struct {
+	struct vm_clock clock;
+	struct vm_timers timers;
+	struct chip_time time;
+	unsigned room; /* of the stream */
+	struct ns16550a uart;
+	struct i8259_pair pic;
+	struct i8254 pit;
+	struct mc146818 rtc;
+	struct i8042 kbc;
+	struct ioapic ioapic;
+	struct acpi_pm pm;
+	struct debugcon debugcon;
+	struct debug_exit debug_exit;
+	struct port80 port80;
+} b;
+
+static const struct {
+	const struct chip_ops *ops;
+	void *chip;
+} chips[CHIPS] = {
+	{ &ns16550a_ops, &b.uart }, { &i8259_ops, &b.pic },	  { &i8254_ops, &b.pit },
+	{ &mc146818_ops, &b.rtc },  { &i8042_ops, &b.kbc },	  { &ioapic_ops, &b.ioapic },
+	{ &acpi_pm_ops, &b.pm },    { &debugcon_ops, &b.debugcon }, { &debug_exit_ops, &b.debug_exit },
+	{ &port80_ops, &b.port80 },
+};
+
+/* The board's wiring in small: ISA lines go to both interrupt controllers. */
+static void on_line(void *opaque, unsigned n, bool level)
+{
+	i8259_set_irq(&b.pic, n, level);
+	ioapic_set_irq(&b.ioapic, n == 0 ? 2 : n, level);
+}
+
+static void on_intr(void *opaque, unsigned n, bool level)
+{
+}
+
+static void on_msi(void *opaque, const struct ioapic_msi *msi)
+{
+}
+
+static void on_routes(void *opaque, const struct ioapic_msi *route, unsigned count)
+{
+	if (count > IOAPIC_PINS)
+		abort();
+}
+
+static void on_event(void *opaque)
+{
+}
+
+static void on_exit_value(void *opaque, uint32_t value)
+{
+}
+
+static void on_room(void *opaque)
+{
+	ns16550a_input(&b.uart, (const uint8_t *)"fuzz", 4);
+}
+
+static int on_put(void *opaque, uint8_t byte)
+{
+	if (!b.room)
+		return 0;
+	b.room--;
+	return 1;
+}
+
+static struct irq_line line(unsigned n)
+{
+	return (struct irq_line){ on_line, NULL, n };
+}
+
+static void build(void)
+{
+	struct irq_line intr = { on_intr, NULL, 0 }, irq[16];
+	struct chip_stream stream = { on_put, NULL };
+	struct ioapic_wires wires = { on_msi, on_routes, NULL };
+	struct acpi_pm_wires pm = { line(9), on_event, on_event, NULL };
+
+	memset(&b, 0, sizeof(b));
+	for (unsigned i = 0; i < 16; i++)
+		irq[i] = line(i);
+	b.clock.tsc_hz = 1000000000;
+	b.clock.epoch_s = 1700000000;
+	b.time = (struct chip_time){ &b.clock, &b.timers };
+	b.room = 1000;
+	i8259_init(&b.pic, &intr);
+	ioapic_init(&b.ioapic, 0, &wires);
+	ns16550a_init(&b.uart, &b.time, &irq[4], &stream);
+	b.uart.room_again = on_room;
+	i8254_init(&b.pit, &b.time, &irq[0]);
+	mc146818_init(&b.rtc, &b.time, &irq[8]);
+	i8042_init(&b.kbc, &irq[1], on_event, NULL);
+	acpi_pm_init(&b.pm, &b.time, &pm);
+	debugcon_init(&b.debugcon, &stream);
+	debug_exit_init(&b.debug_exit, on_exit_value, NULL);
+	port80_init(&b.port80);
+}
+
+struct input {
+	const uint8_t *p;
+	size_t left;
+};
+
+static uint64_t take(struct input *in, unsigned n)
+{
+	uint64_t v = 0;
+
+	for (unsigned i = 0; i < n && in->left; i++, in->left--)
+		v |= (uint64_t)*in->p++ << i * 8;
+	return v;
+}
+
+static void advance(uint64_t ns)
+{
+	uint64_t end = b.clock.tsc_paused + ns;
+
+	for (unsigned i = 0; i < TIMERS_MAX && b.timers.head && b.timers.head->deadline_ns <= end; i++) {
+		if (b.timers.head->deadline_ns > b.clock.tsc_paused)
+			b.clock.tsc_paused = b.timers.head->deadline_ns;
+		vm_timers_run(&b.timers, vm_clock_ns(&b.clock));
+	}
+	b.clock.tsc_paused = end;
+}
+
+/* A saved state in which anything may stand. */
+static void fill(const struct state_field *f, char *object, struct input *in)
+{
+	for (; f->name; f++)
+		for (uint32_t i = 0; i < f->count; i++) {
+			char *element = object + f->offset + (size_t)i * f->size;
+
+			if (f->kind == STATE_KIND_STRUCT) {
+				fill(f->sub, element, in);
+			} else if (take(in, 1) & 1) {
+				for (uint32_t k = 0; k < f->size; k++)
+					element[k] = (char)take(in, 1);
+				/* The reader makes 0 or 1 of a bool; the table cannot tell it from a byte. */
+			}
+		}
+}
+
+/* Bools of the tables, after fill(). */
+static void tidy(void)
+{
+#define BOOL(x) ((x) = (bool)(*(unsigned char *)&(x) & 1))
+	BOOL(b.uart.thre_pending);
+	BOOL(b.uart.timeout_pending);
+	BOOL(b.pic.output);
+	for (unsigned i = 0; i < 2; i++) {
+		struct i8259 *c = &b.pic.pic[i];
+
+		BOOL(c->need_icw4);
+		BOOL(c->single);
+		BOOL(c->ltim);
+		BOOL(c->read_isr);
+		BOOL(c->poll);
+		BOOL(c->special_mask);
+		BOOL(c->rotate_aeoi);
+		BOOL(c->ready);
+	}
+	BOOL(b.pit.out0);
+	for (unsigned i = 0; i < 3; i++) {
+		struct i8254_counter *c = &b.pit.counter[i];
+
+		BOOL(c->bcd);
+		BOOL(c->gate);
+		BOOL(c->written);
+		BOOL(c->loaded);
+		BOOL(c->running);
+		BOOL(c->write_high);
+		BOOL(c->read_high);
+		BOOL(c->change);
+		BOOL(c->rise_due);
+		BOOL(c->latched);
+		BOOL(c->status_latched);
+		BOOL(c->latch_high);
+	}
+	BOOL(b.kbc.from_kbd);
+	BOOL(b.kbc.kbd_scanning);
+#undef BOOL
+}
+
+static void load(unsigned n, struct input *in)
+{
+	const struct chip_ops *ops = chips[n].ops;
+
+	if (!ops->state)
+		return;
+	fill(ops->state->fields, chips[n].chip, in);
+	tidy();
+	if (ops->loaded && ops->loaded(chips[n].chip))
+		build();
+}
+
+static void outside(struct input *in)
+{
+	unsigned what = (unsigned)take(in, 1), v = (unsigned)take(in, 1);
+	uint8_t bytes[4] = { 'a', (uint8_t)v, 0, 0xff };
+
+	switch (what % 9) {
+	case 0: ns16550a_input(&b.uart, bytes, v % 5); break;
+	case 1: ns16550a_break(&b.uart); break;
+	case 2: ns16550a_modem(&b.uart, (uint8_t)v); break;
+	case 3:
+		b.room = v;
+		ns16550a_output_ready(&b.uart);
+		break;
+	case 4: i8259_ack(&b.pic); break;
+	case 5: on_line(NULL, v & 31, v >> 7); break;
+	case 6: ioapic_eoi(&b.ioapic, (uint8_t)v); break;
+	case 7: acpi_pm_power_button(&b.pm); break;
+	default: acpi_pm_gpe(&b.pm, v & 31); break;
+	}
+}
+
+static void step(struct input *in)
+{
+	unsigned command = (unsigned)take(in, 1), n = (unsigned)take(in, 1) % CHIPS;
+	unsigned size = 1u << (command >> 6 & 3), region = (unsigned)take(in, 1);
+	uint64_t offset = region >> 3 & 31;
+	const struct chip_ops *ops = chips[n].ops;
+
+	region &= 7;
+	switch (command % 16) {
+	case 0:
+	case 1:
+	case 2:
+	case 3: ops->write(chips[n].chip, region, offset, size, take(in, size)); break;
+	case 4:
+	case 5: ops->read(chips[n].chip, region, offset, size); break;
+	case 6: ops->write(chips[n].chip, region, take(in, 8), size, take(in, 8)); break;
+	case 7: ops->read(chips[n].chip, region, take(in, 8), size); break;
+	case 8: advance(take(in, 2)); break;
+	case 9: advance(take(in, 5)); break;
+	case 10: outside(in); break;
+	case 11: ops->reset(chips[n].chip); break;
+	case 12: load(n, in); break;
+	default: ops->write(chips[n].chip, region, offset, 1, take(in, 1)); break;
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct input in = { data, size };
+
+	build();
+	for (unsigned i = 0; i < STEPS_MAX && in.left; i++)
+		step(&in);
+	return 0;
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The list of engines, and the choice of one. */
+#include "engine/engine.h"
+
+#include "engine/soft/host/host.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static int soft_create(const struct engine_config *config, struct engine **out, struct error *err);
+
+static const struct engine_ops soft_entry = { .name = "soft", .create = soft_create };
+
+const struct engine_ops *const engine_list[] = { &soft_entry, NULL };
+
+const char *const engine_counter_names[] = {
+	"instructions",
+	"instructions decoded",
+	"decoder cache flushes",
+	NULL,
+};
+
+const char *engine_exit_name(enum engine_exit exit)
+{
+	static const char *const name[] = {
+#define X(id, help) #id,
+		ENGINE_EXITS(X)
+#undef X
+	};
+
+	return (unsigned)exit < ENGINE_EXIT_COUNT ? name[exit] : "?";
+}
+
+/* Reads "host=process" and the like. */
+static int soft_options_parse(const char *text, struct soft_options *o, struct error *err)
+{
+	*o = (struct soft_options){ 0 };
+	while (*text) {
+		size_t n = strcspn(text, ",");
+
+		if (n == strlen("host=process") && !strncmp(text, "host=process", n))
+			o->process = true;
+		else if (n == strlen("host=threads") && !strncmp(text, "host=threads", n))
+			o->process = false;
+		else
+			return error_set(err, -EINVAL, STATUS_USAGE, "cannot understand the options of engine soft",
+					 "\"%.*s\" is none of them", "use host=threads or host=process", (int)n, text);
+		text += n;
+		text += *text == ',';
+	}
+	return 0;
+}
+
+static int soft_create(const struct engine_config *config, struct engine **out, struct error *err)
+{
+	struct soft_options options;
+	int r = soft_options_parse(config->options ? config->options : "", &options, err);
+
+	if (r)
+		return r;
+	return options.process ? soft_process_create(config, out, err) : soft_threads_create(config, out, err);
+}
+
+int engine_create(const char *spec, const struct engine_config *config, struct engine **out, char *why, size_t why_len,
+		  struct error *err)
+{
+	size_t n = strcspn(spec, ",");
+	bool any = n == 4 && !strncmp(spec, "auto", 4);
+	struct engine_config own = *config;
+
+	own.options = spec[n] ? spec + n + 1 : "";
+	for (const struct engine_ops *const *e = engine_list; *e; e++) {
+		if (!any && (strlen((*e)->name) != n || strncmp((*e)->name, spec, n)))
+			continue;
+		if (why)
+			snprintf(why, why_len, "engine %s: %s", (*e)->name,
+				 any ? "the only one that needs nothing of the host" : "as asked");
+		return (*e)->create(&own, out, err);
+	}
+	return error_set(err, -EINVAL, STATUS_USAGE, "there is no engine \"%.*s\"", "this version has: auto, soft",
+			 "leave --engine out, or use one of them", (int)n, spec);
+}

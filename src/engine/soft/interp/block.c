@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The cache of decoded instructions; block.h says what keeps it true. */
+#include "engine/soft/interp/block.h"
+
+#include "engine/soft/mmu/mmu.h"
+#include "engine/soft/soft.h"
+
+#include <errno.h>
+#include <linux/membarrier.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+int block_cache_init(struct cpu *c)
+{
+	struct block_cache *bc = calloc(1, sizeof(*bc));
+
+	if (!bc)
+		return -ENOMEM;
+	bc->arena = mmap(NULL, BLOCK_ARENA_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	bc->scratch = calloc(1, sizeof(struct block) + sizeof(struct insn));
+	if (bc->arena == MAP_FAILED || !bc->scratch) {
+		if (bc->arena != MAP_FAILED)
+			munmap(bc->arena, BLOCK_ARENA_SIZE);
+		free(bc->scratch);
+		free(bc);
+		return -ENOMEM;
+	}
+	c->blocks = bc;
+	return 0;
+}
+
+void block_cache_finish(struct cpu *c)
+{
+	if (!c->blocks)
+		return;
+	munmap(c->blocks->arena, BLOCK_ARENA_SIZE);
+	free(c->blocks->scratch);
+	free(c->blocks);
+	c->blocks = NULL;
+}
+
+static unsigned bucket_of(uint64_t key, uint32_t mode)
+{
+	uint64_t h = (key ^ (uint64_t)mode << 40) * 0x9e3779b97f4a7c15ull;
+
+	return (unsigned)(h >> (64 - BLOCK_HASH_BITS));
+}
+
+static void cache_drop_all(struct block_cache *bc)
+{
+	memset(bc->bucket, 0, sizeof(bc->bucket));
+	bc->used = 0;
+	bc->flushes++;
+}
+
+/*
+ * Marks the frame as holding code, so that stores into it are noticed from here on. The order is
+ * the reader's half of the protocol in mem.h: the generation is read first, then the byte is set, and
+ * a barrier on every CPU that runs this process precedes the reading of the bytes. A byte that
+ * another vCPU has just set proves nothing about that vCPU's barrier, so each makes its own, once
+ * for each generation.
+ */
+static uint32_t frame_watch(struct cpu *c, uint64_t frame)
+{
+	uint32_t gen = atomic_load(&c->code_gen[frame]);
+	unsigned i = frame % BLOCK_WATCHED;
+	bool set = atomic_load(&c->frame[frame]) & FRAME_CODE;
+
+	if (set && c->blocks->watched[i].frame == frame + 1 && c->blocks->watched[i].gen == gen)
+		return gen;
+	if (!set)
+		atomic_fetch_or(&c->frame[frame], FRAME_CODE);
+	syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+	c->blocks->watched[i].frame = frame + 1;
+	c->blocks->watched[i].gen = gen;
+	return gen;
+}
+
+/* Decodes one instruction at @linear that runs into the next page. Raises the next page's #PF. */
+static struct block *decode_across(struct cpu *c, uint64_t linear, const uint8_t *host, unsigned avail)
+{
+	uint8_t bytes[INSN_BYTES_MAX];
+	struct block *b = c->blocks->scratch;
+	unsigned more = 0, n = avail;
+	uint64_t frame;
+	int len;
+
+	memcpy(bytes, host, n);
+	len = insn_decode(bytes, n, c->mode, &b->insn[0]);
+	if (len == DECODE_MORE) {
+		uint64_t next = linear + avail;
+		const uint8_t *second = mmu_fetch(c, c->mode == INSN_MODE64 ? next : (uint32_t)next, &more, &frame);
+
+		if (more > INSN_BYTES_MAX - n)
+			more = INSN_BYTES_MAX - n;
+		memcpy(bytes + n, second, more);
+		n += more;
+		len = insn_decode(bytes, n, c->mode, &b->insn[0]);
+	}
+	if (len < 0)
+		cpu_raise_fetch(c, len);
+	b->count = 1;
+	b->bytes = (uint32_t)len;
+	interp_bind(c, &b->insn[0]);
+	cpu_fetch_forget(c); /* mmu_fetch may have moved the window */
+	return b;
+}
+
+static struct block *decode(struct cpu *c, uint64_t linear, uint64_t key, uint32_t mode, const uint8_t *host)
+{
+	struct block_cache *bc = c->blocks;
+	unsigned offset = key & (FRAME_SIZE - 1), avail = FRAME_SIZE - offset, n = 0;
+	const size_t worst = sizeof(struct block) + BLOCK_INSNS_MAX * sizeof(struct insn);
+	struct block *b;
+	int len = 0;
+
+	if (bc->used + worst > BLOCK_ARENA_SIZE)
+		cache_drop_all(bc);
+	b = (struct block *)(bc->arena + bc->used);
+	b->key = key;
+	b->mode = mode;
+	b->gen = frame_watch(c, key >> FRAME_SHIFT);
+	b->count = 0;
+	b->link[0] = b->link[1] = NULL;
+	while (b->count < BLOCK_INSNS_MAX) {
+		struct insn *in = &b->insn[b->count];
+
+		len = insn_decode(host + n, avail - n, c->mode, in);
+		if (len < 0)
+			break;
+		interp_bind(c, in);
+		b->count++;
+		n += (unsigned)len;
+		if (in->flags & INSN_ENDS || n == avail)
+			break;
+	}
+	if (!b->count) {
+		if (len == DECODE_MORE)
+			return decode_across(c, linear, host, avail);
+		cpu_raise_fetch(c, len);
+	}
+	b->bytes = n;
+	bc->used += (sizeof(struct block) + b->count * sizeof(struct insn) + 63) & ~(size_t)63;
+	bc->decoded += b->count;
+	unsigned i = bucket_of(key, mode);
+	b->next = bc->bucket[i];
+	bc->bucket[i] = b;
+	return b;
+}
+
+static bool fresh(const struct cpu *c, const struct block *b, uint64_t key, uint32_t mode)
+{
+	return b->key == key && b->mode == mode &&
+	       b->gen == atomic_load_explicit(&c->code_gen[key >> FRAME_SHIFT], memory_order_relaxed);
+}
+
+static struct block *lookup(struct cpu *c, uint64_t linear, uint64_t key, uint32_t mode)
+{
+	struct block **at = &c->blocks->bucket[bucket_of(key, mode)];
+
+	for (struct block *b; (b = *at);) {
+		if (b->key == key && b->mode == mode) {
+			if (fresh(c, b, key, mode))
+				return b;
+			*at = b->next; /* stale; its memory goes with the arena */
+		} else {
+			at = &b->next;
+		}
+	}
+	return decode(c, linear, key, mode, c->fetch_host + (key & (FRAME_SIZE - 1)));
+}
+
+struct block *block_at_rip(struct cpu *c, struct block *prev)
+{
+	uint64_t rip = c->gpr[GPR_RIP], linear = rip, key;
+	uint32_t mode = block_mode(c);
+	struct block *b;
+
+	if (c->mode != INSN_MODE64)
+		linear = (uint32_t)(c->seg[SEG_CS].base + rip);
+	if (__builtin_expect((linear & ~0xfffull) != c->fetch_linear, 0)) {
+		unsigned avail;
+		uint64_t frame;
+		const uint8_t *host = mmu_fetch(c, linear, &avail, &frame);
+
+		c->fetch_linear = linear & ~0xfffull;
+		c->fetch_frame = frame;
+		c->fetch_host = host - (linear & 0xfff);
+	}
+	key = c->fetch_frame << FRAME_SHIFT | (linear & 0xfff);
+	if (prev && prev != c->blocks->scratch) {
+		uint64_t flushes = c->blocks->flushes;
+
+		for (unsigned i = 0; i < BLOCK_LINKS; i++)
+			if (prev->link[i] && fresh(c, prev->link[i], key, mode))
+				return prev->link[i];
+		b = lookup(c, linear, key, mode);
+		if (b != c->blocks->scratch && flushes == c->blocks->flushes) {
+			prev->link[1] = prev->link[0];
+			prev->link[0] = b;
+		}
+		return b;
+	}
+	return lookup(c, linear, key, mode);
+}

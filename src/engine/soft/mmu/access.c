@@ -1,0 +1,360 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The slow side of memory access: TLB misses, page crossings, MMIO, alignment checks.
+ *
+ * Everything goes through page_get, which answers for one page: a host pointer, or a
+ * guest-physical address that is no memory. An access that crosses pages gets both before it
+ * touches either, so that a fault on the second leaves the first as it was.
+ */
+#include "engine/soft/mmu/tlb.h"
+#include "engine/soft/mmu/walk.h"
+
+#include "host/log.h"
+
+#define ADDR_PAGE (((1ull << CPU_PHYS_BITS) - 1) & ~0xfffull)
+
+#include <errno.h>
+#include <string.h>
+
+struct page {
+	uint8_t *host; /* of the very byte; NULL: not memory */
+	uint64_t gpa;  /* of the very byte; only if host is NULL */
+};
+
+static _Noreturn void not_canonical(struct cpu *c, unsigned seg)
+{
+	cpu_raise_error(c, seg == SEG_SS ? EXC_SS : EXC_GP, 0);
+}
+
+static bool canonical(uint64_t linear)
+{
+	return (uint64_t)((int64_t)linear << 16 >> 16) == linear;
+}
+
+/* Outside 64-bit mode linear addresses wrap at 4 GiB. */
+static uint64_t next_linear(const struct cpu *c, uint64_t linear)
+{
+	return c->mode == INSN_MODE64 ? linear : (uint32_t)linear;
+}
+
+/* xAPIC mode, enabled (SDM vol. 3, 11.4.3). */
+static bool is_lapic(const struct cpu *c, uint64_t gpa)
+{
+	return (c->apic_base & 0xc00) == 0x800 && (gpa & ~0xfffull) == (c->apic_base & ADDR_PAGE);
+}
+
+/* Enters a translation for what it allows. @host is of the page's first byte. */
+static void fill(struct tlb_view *v, uint64_t linear, const struct walk *w, enum mmu_access access, const uint8_t *host,
+		 bool store)
+{
+	uint64_t page = linear & ~0xfffull, addend = (uint64_t)(uintptr_t)host - page;
+	unsigned i = tlb_index(linear);
+	struct tlb_entry *e = &v->tlb.entry[i];
+
+	if (e->addend != addend || (e->read != page && e->write != page && e->exec != page)) {
+		*e = (struct tlb_entry){ TLB_NONE, TLB_NONE, TLB_NONE, addend };
+		v->global[i / 64] &= ~(1ull << (i % 64));
+		v->large[i / 64] &= ~(1ull << (i % 64));
+	}
+	if (access == MMU_EXEC)
+		e->exec = page;
+	else
+		e->read = page; /* what may be written may be read */
+	if (store)
+		e->write = page;
+	if (w->global) {
+		v->global[i / 64] |= 1ull << (i % 64);
+		v->any_global = true;
+	}
+	if (w->shift > FRAME_SHIFT) {
+		v->large[i / 64] |= 1ull << (i % 64);
+		v->any_large = true;
+	}
+	v->used = true;
+}
+
+/*
+ * The page of @linear for @access in @view. Raises. @seg names the segment for a non-canonical
+ * address.
+ */
+static struct page page_get(struct cpu *c, unsigned seg, uint64_t linear, enum mmu_access access, enum mmu_view view)
+{
+	struct tlb_view *v = &c->tlbs->now->view[view];
+	struct tlb_entry *e = &v->tlb.entry[tlb_index(linear)];
+	uint64_t page = linear & ~0xfffull, frame, gpa;
+	const struct ram_slot *slot;
+	struct walk w;
+	uint32_t error;
+	bool store = access == MMU_WRITE;
+
+	if ((access == MMU_READ ? e->read : access == MMU_WRITE ? e->write : e->exec) == page)
+		return (struct page){ .host = (uint8_t *)(uintptr_t)(linear + e->addend) };
+	if (cpu_long_mode(c) && !canonical(linear))
+		not_canonical(c, seg);
+	if (mmu_walk(c, linear, access, (enum walk_as)view, false, &w, &error)) {
+		if (trace_on(TRACE_MMU))
+			trace(TRACE_MMU, "cpu%u #PF linear %016llx error %x rip %016llx", c->index,
+			      (unsigned long long)linear, error, (unsigned long long)c->gpr[GPR_RIP]);
+		cpu_raise_pf(c, linear, error);
+	}
+	gpa = w.gpa | (linear & 0xfff);
+	slot = mmu_slot(c, gpa, &frame);
+	if (!slot || (access == MMU_WRITE && slot->readonly))
+		return (struct page){ .gpa = gpa };
+	if (is_lapic(c, gpa))
+		return (struct page){ .gpa = gpa }; /* it lies over memory */
+	/*
+	 * A frame that is not private yet is read without an entry, since nobody would withdraw
+	 * the entry when the frame is copied.
+	 */
+	if (access != MMU_READ || ram_frame_private(c->vm->ram, frame)) {
+		if (ram_make_writable(c->vm->ram, frame))
+			cpu_internal(c, "no memory for guest frame %llu", (unsigned long long)frame);
+		if (store && !(atomic_load_explicit(&c->frame[frame], memory_order_relaxed) & FRAME_DIRTY))
+			atomic_fetch_or(&c->frame[frame], FRAME_DIRTY);
+		fill(v, linear, &w, access, c->ram_host + (frame << FRAME_SHIFT), store);
+		return (struct page){ .host = c->ram_host + (frame << FRAME_SHIFT) + (linear & 0xfff) };
+	}
+	return (struct page){ .host = (uint8_t *)(uintptr_t)ram_frame_bytes(c->vm->ram, frame) + (linear & 0xfff) };
+}
+
+/* --- memory-mapped I/O --- */
+
+static uint64_t device_load(struct cpu *c, uint64_t gpa, unsigned size)
+{
+	if (is_lapic(c, gpa)) {
+		unsigned offset = gpa & 0xfff;
+		uint64_t v = lapic_page_read(c, offset & ~15u);
+
+		/* Only aligned 32-bit reads are defined (SDM 11.4.1); others get the bytes there are. */
+		return (v >> (offset & 3) * 8) & (size == 8 ? ~0ull : (1ull << size * 8) - 1);
+	}
+	return cpu_mmio_load(c, gpa, size);
+}
+
+static void device_store(struct cpu *c, uint64_t gpa, unsigned size, uint64_t value)
+{
+	if (is_lapic(c, gpa)) {
+		if (!(gpa & 15) && size >= 4)
+			lapic_page_write(c, gpa & 0xfff, (uint32_t)value);
+		c->attn = c->brk = 1;
+		return;
+	}
+	cpu_mmio_store(c, gpa, size, value);
+}
+
+/* --- parts of an access in one page --- */
+
+static void part_read(struct cpu *c, const struct page *p, void *buf, unsigned n)
+{
+	uint8_t *out = buf;
+
+	if (p->host) {
+		switch (n) {
+		case 1: *out = *(volatile uint8_t *)p->host; return;
+		case 2: *(uint16_t *)out = *(volatile uint16_t *)p->host; return;
+		case 4: *(uint32_t *)out = *(volatile uint32_t *)p->host; return;
+		case 8: *(uint64_t *)out = *(volatile uint64_t *)p->host; return;
+		default: memcpy(out, p->host, n); return;
+		}
+	}
+	for (unsigned done = 0; done < n;) {
+		unsigned k = n - done >= 8 ? 8 : n - done >= 4 ? 4 : n - done >= 2 ? 2 : 1;
+		uint64_t v = device_load(c, p->gpa + done, k);
+
+		memcpy(out + done, &v, k);
+		done += k;
+	}
+}
+
+static void part_write(struct cpu *c, const struct page *p, const void *buf, unsigned n)
+{
+	const uint8_t *in = buf;
+
+	if (p->host) {
+		switch (n) {
+		case 1: *(volatile uint8_t *)p->host = *in; break;
+		case 2: *(volatile uint16_t *)p->host = *(const uint16_t *)in; break;
+		case 4: *(volatile uint32_t *)p->host = *(const uint32_t *)in; break;
+		case 8: *(volatile uint64_t *)p->host = *(const uint64_t *)in; break;
+		default: memcpy(p->host, in, n); break;
+		}
+		mmu_after_store(c, p->host);
+		return;
+	}
+	for (unsigned done = 0; done < n;) {
+		unsigned k = n - done >= 8 ? 8 : n - done >= 4 ? 4 : n - done >= 2 ? 2 : 1;
+		uint64_t v = 0;
+
+		memcpy(&v, in + done, k);
+		device_store(c, p->gpa + done, k, v);
+		done += k;
+	}
+}
+
+static void check_alignment(struct cpu *c, uint64_t linear, unsigned size)
+{
+	if (c->align_check && (size == 2 || size == 4 || size == 8) && (linear & (size - 1)))
+		cpu_raise_ac(c);
+}
+
+static void bytes_read(struct cpu *c, unsigned seg, uint64_t linear, void *buf, unsigned size, enum mmu_view view)
+{
+	unsigned first = FRAME_SIZE - (linear & (FRAME_SIZE - 1));
+	struct page a = page_get(c, seg, linear, MMU_READ, view), b;
+
+	if (size <= first) {
+		part_read(c, &a, buf, size);
+		return;
+	}
+	b = page_get(c, seg, next_linear(c, linear + first), MMU_READ, view);
+	part_read(c, &a, buf, first);
+	part_read(c, &b, (uint8_t *)buf + first, size - first);
+}
+
+static void bytes_write(struct cpu *c, unsigned seg, uint64_t linear, const void *buf, unsigned size,
+			enum mmu_view view)
+{
+	unsigned first = FRAME_SIZE - (linear & (FRAME_SIZE - 1));
+	struct page a = page_get(c, seg, linear, MMU_WRITE, view), b;
+
+	if (size <= first) {
+		part_write(c, &a, buf, size);
+		return;
+	}
+	b = page_get(c, seg, next_linear(c, linear + first), MMU_WRITE, view);
+	part_write(c, &a, buf, first);
+	part_write(c, &b, (const uint8_t *)buf + first, size - first);
+}
+
+/* --- the interface --- */
+
+uint64_t mmu_load_slow(struct cpu *c, unsigned seg, uint64_t linear, unsigned size)
+{
+	uint64_t v = 0;
+
+	check_alignment(c, linear, size);
+	bytes_read(c, seg, linear, &v, size, c->tlbs->view);
+	return v;
+}
+
+void mmu_store_slow(struct cpu *c, unsigned seg, uint64_t linear, unsigned size, uint64_t value)
+{
+	check_alignment(c, linear, size);
+	bytes_write(c, seg, linear, &value, size, c->tlbs->view);
+}
+
+void mmu_load_bytes(struct cpu *c, unsigned seg, uint64_t linear, void *buf, unsigned size)
+{
+	const void *host = TLB_HIT(c, linear, size, read);
+
+	if (!host)
+		bytes_read(c, seg, linear, buf, size, c->tlbs->view);
+	else if (size == 16)
+		memcpy(buf, host, 16);
+	else if (size == 32)
+		memcpy(buf, host, 32);
+	else
+		part_read(c, &(struct page){ .host = (uint8_t *)(uintptr_t)host }, buf, size);
+}
+
+void mmu_store_bytes(struct cpu *c, unsigned seg, uint64_t linear, const void *buf, unsigned size)
+{
+	void *host = TLB_HIT(c, linear, size, write);
+
+	if (!host) {
+		bytes_write(c, seg, linear, buf, size, c->tlbs->view);
+		return;
+	}
+	if (size == 16)
+		memcpy(host, buf, 16);
+	else if (size == 32)
+		memcpy(host, buf, 32);
+	else {
+		part_write(c, &(struct page){ .host = host }, buf, size);
+		return;
+	}
+	mmu_after_store(c, host);
+}
+
+void mmu_probe(struct cpu *c, unsigned seg, uint64_t linear, unsigned size, enum mmu_access access)
+{
+	unsigned first = FRAME_SIZE - (linear & (FRAME_SIZE - 1));
+
+	check_alignment(c, linear, size);
+	page_get(c, seg, linear, access, c->tlbs->view);
+	if (size > first)
+		page_get(c, seg, next_linear(c, linear + first), access, c->tlbs->view);
+}
+
+void *mmu_atomic(struct cpu *c, unsigned seg, uint64_t linear, unsigned size)
+{
+	void *host = TLB_HIT(c, linear, size, write);
+	struct page p;
+
+	if (host)
+		return host;
+	mmu_probe(c, seg, linear, size, MMU_WRITE);
+	if (size > FRAME_SIZE - (linear & (FRAME_SIZE - 1)))
+		return NULL;
+	p = page_get(c, seg, linear, MMU_WRITE, c->tlbs->view);
+	return p.host;
+}
+
+uint8_t *mmu_run(struct cpu *c, unsigned seg, uint64_t linear, enum mmu_access access, unsigned *bytes)
+{
+	struct page p = page_get(c, seg, linear, access, c->tlbs->view);
+
+	*bytes = p.host ? FRAME_SIZE - (linear & (FRAME_SIZE - 1)) : 0;
+	return p.host;
+}
+
+uint64_t mmu_load_sys(struct cpu *c, uint64_t linear, unsigned size)
+{
+	uint64_t v = 0;
+
+	bytes_read(c, SEG_DS, linear, &v, size, VIEW_KERNEL);
+	return v;
+}
+
+void mmu_store_sys(struct cpu *c, uint64_t linear, unsigned size, uint64_t value)
+{
+	bytes_write(c, SEG_DS, linear, &value, size, VIEW_KERNEL);
+}
+
+void *mmu_atomic_sys(struct cpu *c, uint64_t linear, unsigned size)
+{
+	struct page p = page_get(c, SEG_DS, linear, MMU_WRITE, VIEW_KERNEL);
+
+	return size > FRAME_SIZE - (linear & (FRAME_SIZE - 1)) ? NULL : p.host;
+}
+
+const uint8_t *mmu_fetch(struct cpu *c, uint64_t linear, unsigned *avail, uint64_t *frame)
+{
+	struct page p = page_get(c, SEG_CS, linear, MMU_EXEC, c->tlbs->view);
+
+	if (!p.host)
+		cpu_internal(c, "instruction fetch outside memory, at guest-physical %llx", (unsigned long long)p.gpa);
+	*avail = FRAME_SIZE - (linear & (FRAME_SIZE - 1));
+	*frame = (uint64_t)(p.host - c->ram_host) >> FRAME_SHIFT;
+	return p.host;
+}
+
+int mmu_translate(struct cpu *c, uint64_t linear, uint64_t *gpa)
+{
+	struct walk w;
+	uint32_t error;
+
+	if (cpu_long_mode(c) && !canonical(linear))
+		return -EFAULT;
+	if (mmu_walk(c, linear, MMU_READ, WALK_KERNEL_AC, true, &w, &error))
+		return -EFAULT;
+	*gpa = w.gpa | (linear & 0xfff);
+	return 0;
+}
+
+void mmu_code_stored(struct cpu *c, uint64_t frame)
+{
+	ram_code_written(c->vm->ram, frame);
+	c->brk = 1; /* the running block may be of that frame */
+}

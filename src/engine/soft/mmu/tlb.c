@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The set of software TLBs of a vCPU: address spaces by PCID, views by mode, and what flushes them
+ * (SDM vol. 3, 4.10.4).
+ *
+ *  - There are TLB_SPACES address spaces; the one used longest ago is given to a new PCID. With
+ *    CR4.PCIDE clear only PCID 0 is used.
+ *  - Global pages are filled into the space that used them; a flush that keeps global pages keeps
+ *    them there. INVLPG drops a page in all spaces: allowed, and simpler than tagging.
+ *  - A guest page larger than 4 KiB is filled in parts of 4 KiB. INVLPG anywhere in it must drop them
+ *    all, so entries that came from a large page are marked, and looked through by region.
+ *  - The `none` view never has an entry: with alignment checks on, every access takes the slow path.
+ *
+ * Everything here belongs to the vCPU's thread.
+ */
+#include "engine/soft/mmu/tlb.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+static void view_clear(struct tlb_view *v)
+{
+	if (!v->used)
+		return;
+	memset(v->tlb.entry, 0xff, sizeof(v->tlb.entry));
+	memset(v->global, 0, sizeof(v->global));
+	memset(v->large, 0, sizeof(v->large));
+	v->used = false;
+	v->any_large = v->any_global = false;
+}
+
+static void view_clear_nonglobal(struct tlb_view *v)
+{
+	if (!v->used)
+		return;
+	if (!v->any_global) {
+		view_clear(v);
+		return;
+	}
+	for (unsigned w = 0; w < TLB_ENTRIES / 64; w++) {
+		uint64_t keep = v->global[w];
+
+		if (keep == ~0ull)
+			continue;
+		v->large[w] &= keep;
+		for (unsigned b = 0; b < 64; b++)
+			if (!(keep >> b & 1))
+				memset(&v->tlb.entry[w * 64 + b], 0xff, sizeof(struct tlb_entry));
+	}
+}
+
+static void entry_drop(struct tlb_view *v, unsigned i)
+{
+	memset(&v->tlb.entry[i], 0xff, sizeof(struct tlb_entry));
+	v->global[i / 64] &= ~(1ull << (i % 64));
+	v->large[i / 64] &= ~(1ull << (i % 64));
+}
+
+static bool entry_in(const struct tlb_entry *e, uint64_t region, unsigned shift)
+{
+	uint64_t tag = e->read != TLB_NONE ? e->read : e->write != TLB_NONE ? e->write : e->exec;
+
+	return tag != TLB_NONE && tag >> shift == region >> shift;
+}
+
+static void view_drop_page(struct tlb_view *v, uint64_t linear)
+{
+	unsigned i = tlb_index(linear);
+
+	if (!v->used)
+		return;
+	if (entry_in(&v->tlb.entry[i], linear, FRAME_SHIFT))
+		entry_drop(v, i);
+	if (!v->any_large)
+		return;
+	for (unsigned w = 0; w < TLB_ENTRIES / 64; w++) {
+		uint64_t m = v->large[w];
+
+		while (m) {
+			unsigned b = (unsigned)__builtin_ctzll(m);
+
+			m &= m - 1;
+			if (entry_in(&v->tlb.entry[w * 64 + b], linear, 30)) /* the same GiB: the largest page there is */
+				entry_drop(v, w * 64 + b);
+		}
+	}
+}
+
+int mmu_init(struct cpu *c)
+{
+	struct tlb_set *s = mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (s == MAP_FAILED)
+		return -ENOMEM;
+	for (unsigned i = 0; i < TLB_SPACES; i++)
+		for (unsigned k = 0; k < VIEW_COUNT; k++) {
+			s->space[i].view[k].used = true;
+			view_clear(&s->space[i].view[k]);
+		}
+	memset(&s->none, 0xff, sizeof(s->none));
+	s->now = &s->space[0];
+	s->now->valid = true;
+	c->tlbs = s;
+	c->tlb = &s->none;
+	return 0;
+}
+
+void mmu_finish(struct cpu *c)
+{
+	if (c->tlbs)
+		munmap(c->tlbs, sizeof(*c->tlbs));
+	c->tlbs = NULL;
+}
+
+static struct tlb_space *space_find(struct tlb_set *s, unsigned pcid)
+{
+	for (unsigned i = 0; i < TLB_SPACES; i++)
+		if (s->space[i].valid && s->space[i].pcid == pcid)
+			return &s->space[i];
+	return NULL;
+}
+
+static struct tlb_space *space_get(struct tlb_set *s, unsigned pcid)
+{
+	struct tlb_space *sp = space_find(s, pcid);
+
+	if (!sp) {
+		sp = &s->space[0];
+		for (unsigned i = 1; i < TLB_SPACES && sp->valid; i++)
+			if (!s->space[i].valid || s->space[i].last_used < sp->last_used)
+				sp = &s->space[i];
+		for (unsigned k = 0; k < VIEW_COUNT; k++)
+			view_clear(&sp->view[k]);
+		sp->valid = true;
+		sp->pcid = pcid;
+	}
+	sp->last_used = ++s->clock;
+	return sp;
+}
+
+void mmu_select(struct cpu *c)
+{
+	struct tlb_set *s = c->tlbs;
+	unsigned pcid = c->cr4 & CR4_PCIDE ? c->cr3 & 0xfff : 0;
+
+	if (s->now->pcid != pcid || !s->now->valid)
+		s->now = space_get(s, pcid);
+	s->view = c->cpl == 3 ? VIEW_USER : c->cr4 & CR4_SMAP && !(c->sysflags & RF_AC) ? VIEW_KERNEL : VIEW_KERNEL_AC;
+	c->tlb = c->align_check ? &s->none : &s->now->view[s->view].tlb;
+	cpu_fetch_forget(c);
+}
+
+void mmu_flush_all(struct cpu *c)
+{
+	for (unsigned i = 0; i < TLB_SPACES; i++)
+		for (unsigned k = 0; k < VIEW_COUNT; k++)
+			view_clear(&c->tlbs->space[i].view[k]);
+	cpu_fetch_forget(c);
+}
+
+void mmu_flush_nonglobal(struct cpu *c)
+{
+	for (unsigned i = 0; i < TLB_SPACES; i++)
+		for (unsigned k = 0; k < VIEW_COUNT; k++)
+			view_clear_nonglobal(&c->tlbs->space[i].view[k]);
+	cpu_fetch_forget(c);
+}
+
+static void space_flush(struct tlb_space *sp)
+{
+	for (unsigned k = 0; k < VIEW_COUNT; k++)
+		view_clear_nonglobal(&sp->view[k]);
+}
+
+void mmu_flush_pcid(struct cpu *c, unsigned pcid)
+{
+	struct tlb_space *sp = space_find(c->tlbs, pcid);
+
+	if (sp)
+		space_flush(sp);
+	cpu_fetch_forget(c);
+}
+
+void mmu_flush_page(struct cpu *c, uint64_t linear)
+{
+	for (unsigned i = 0; i < TLB_SPACES; i++)
+		for (unsigned k = 0; k < VIEW_COUNT; k++)
+			view_drop_page(&c->tlbs->space[i].view[k], linear);
+	cpu_fetch_forget(c);
+}
+
+void mmu_flush_page_pcid(struct cpu *c, uint64_t linear, unsigned pcid)
+{
+	struct tlb_space *sp = space_find(c->tlbs, pcid);
+
+	for (unsigned k = 0; sp && k < VIEW_COUNT; k++)
+		view_drop_page(&sp->view[k], linear);
+	cpu_fetch_forget(c);
+}
+
+void mmu_load_cr3(struct cpu *c, uint64_t value)
+{
+	bool pcide = (c->cr4 & CR4_PCIDE) != 0;
+
+	c->cr3 = value & ~(1ull << 63);
+	if (!pcide)
+		space_flush(space_get(c->tlbs, 0));
+	else if (!(value >> 63))
+		space_flush(space_get(c->tlbs, value & 0xfff));
+	mmu_select(c);
+}

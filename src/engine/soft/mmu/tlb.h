@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Private to mmu/: the TLBs of one vCPU. */
+#ifndef SUBRING_ENGINE_SOFT_TLB_H
+#define SUBRING_ENGINE_SOFT_TLB_H
+
+#include "engine/soft/mmu/mmu.h"
+
+struct tlb_view {
+	struct tlb tlb;
+	uint64_t global[TLB_ENTRIES / 64]; /* entry i is a global page */
+	uint64_t large[TLB_ENTRIES / 64];  /* entry i is part of a page larger than 4 KiB */
+	bool used, any_large, any_global;
+};
+
+struct tlb_space {
+	struct tlb_view view[VIEW_COUNT];
+	unsigned pcid;
+	bool valid;
+	uint64_t last_used;
+};
+
+struct tlb_set {
+	struct tlb_space space[TLB_SPACES];
+	struct tlb_space *now; /* of the present PCID */
+	enum mmu_view view;    /* of the present mode */
+	uint64_t clock;
+	struct tlb none;
+};
+
+static inline unsigned tlb_index(uint64_t linear)
+{
+	return linear >> FRAME_SHIFT & (TLB_ENTRIES - 1);
+}
+
+#endif

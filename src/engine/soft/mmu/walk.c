@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The page walk: SDM vol. 3, 4.3 (32-bit paging), 4.4 (PAE), 4.5 (4-level), 4.6 (access rights), 4.7
+ * (error codes), 4.8 (accessed and dirty flags).
+ *
+ * All three formats are one loop over levels; they differ in the width of an entry, the number of
+ * index bits and the reserved bits. Accessed and dirty flags are set with a compare-and-swap on
+ * the entry that was read; when somebody else changed it meanwhile the walk starts again.
+ * Page tables in MMIO are not supported: such an entry reads as not present.
+ */
+#include "engine/soft/mmu/walk.h"
+
+enum {
+	PTE_P = 1 << 0,
+	PTE_W = 1 << 1,
+	PTE_U = 1 << 2,
+	PTE_A = 1 << 5,
+	PTE_D = 1 << 6,
+	PTE_PS = 1 << 7,
+	PTE_G = 1 << 8,
+};
+#define PTE_NX (1ull << 63)
+#define ADDR_MASK (((1ull << CPU_PHYS_BITS) - 1) & ~0xfffull)
+#define HIGH_RESERVED (((1ull << 52) - 1) & ~((1ull << CPU_PHYS_BITS) - 1))
+
+struct level {
+	uint64_t gpa, entry; /* where the entry is, and its value */
+};
+
+/* An entry in RAM; absent memory reads as 0, so as a not-present entry. */
+static uint64_t entry_read(struct cpu *c, uint64_t gpa, unsigned size)
+{
+	uint64_t frame;
+	const uint8_t *p;
+
+	if (!mmu_slot(c, gpa, &frame))
+		return 0;
+	p = ram_frame_bytes(c->vm->ram, frame) + (gpa & (FRAME_SIZE - 1));
+	return size == 8 ? *(const volatile uint64_t *)p : *(const volatile uint32_t *)p;
+}
+
+/* Sets @bits in an entry that still is @old; false when it is not (or memory is not to be had). */
+static bool entry_set(struct cpu *c, uint64_t gpa, unsigned size, uint64_t old, uint64_t bits)
+{
+	uint64_t frame;
+	const struct ram_slot *slot = mmu_slot(c, gpa, &frame);
+	uint8_t *p;
+	bool done;
+
+	if (!slot || slot->readonly)
+		return true; /* ROM: the flags cannot be set, and nobody can tell */
+	if (ram_make_writable(c->vm->ram, frame))
+		cpu_internal(c, "no memory for a copy of guest frame %llu", (unsigned long long)frame);
+	p = c->ram_host + (frame << FRAME_SHIFT) + (gpa & (FRAME_SIZE - 1));
+	if (size == 8) {
+		done = __sync_bool_compare_and_swap((uint64_t *)p, old, old | bits);
+	} else {
+		done = __sync_bool_compare_and_swap((uint32_t *)p, (uint32_t)old, (uint32_t)(old | bits));
+	}
+	if (done) {
+		if (!(atomic_load_explicit(&c->frame[frame], memory_order_relaxed) & FRAME_DIRTY))
+			atomic_fetch_or(&c->frame[frame], FRAME_DIRTY);
+		mmu_after_store(c, p);
+	}
+	return done;
+}
+
+/* Bits that must be 0 in an entry at level @depth below which @left levels follow. */
+static uint64_t reserved_bits(const struct cpu *c, unsigned left, bool leaf, unsigned size, unsigned shift)
+{
+	uint64_t r;
+
+	if (size == 4) {
+		/* 32-bit paging: a 4 MiB page with PSE-36 keeps bit 21 reserved */
+		return leaf && left ? 1u << 21 : 0;
+	}
+	r = HIGH_RESERVED;
+	if (!(c->efer & EFER_NX))
+		r |= PTE_NX;
+	if (!cpu_long_mode(c)) {
+		r |= 0x7ff0000000000000ull;
+		if (left == 2)
+			r |= PTE_NX | 0x1e6; /* PDPTE: bits 1, 2, 5-8 */
+	}
+	if (leaf && left)
+		r |= ((1ull << shift) - 1) & ~0x1fffull; /* bits between PAT (12) and the page address */
+	if (!leaf && left == 3)
+		r |= PTE_PS;
+	return r;
+}
+
+static bool allowed(const struct cpu *c, const struct walk *w, enum mmu_access access, enum walk_as as)
+{
+	bool user = as == WALK_USER;
+
+	if (user && !w->user)
+		return false;
+	if (access == MMU_EXEC) {
+		if (w->noexec)
+			return false;
+		return user || !w->user || !(c->cr4 & CR4_SMEP);
+	}
+	if (!user && w->user && as == WALK_KERNEL && (c->cr4 & CR4_SMAP))
+		return false;
+	if (access == MMU_WRITE && !w->writable)
+		return !user && !(c->cr0 & CR0_WP);
+	return true;
+}
+
+int mmu_walk(struct cpu *c, uint64_t linear, enum mmu_access access, enum walk_as as, bool peek, struct walk *w,
+	     uint32_t *error)
+{
+	bool lm = cpu_long_mode(c), pae = (c->cr4 & CR4_PAE) != 0;
+	unsigned size = pae ? 8 : 4, bits = pae ? 9 : 10;
+	unsigned levels = lm ? 4 : pae ? 3 : 2;
+	struct level level[4];
+	uint32_t code = 0;
+
+	if (!cpu_paging(c)) {
+		*w = (struct walk){ .gpa = linear & ~0xfffull, .shift = 32, .user = true, .writable = true, .dirty = true };
+		return 0;
+	}
+	if (access == MMU_WRITE)
+		code |= PF_W;
+	if (as == WALK_USER)
+		code |= PF_U;
+	if (access == MMU_EXEC && ((c->efer & EFER_NX) || (c->cr4 & CR4_SMEP)))
+		code |= PF_I;
+
+again:;
+	uint64_t table = lm ? c->cr3 & ADDR_MASK : pae ? c->cr3 & 0xffffffe0u : c->cr3 & 0xfffff000u;
+	unsigned n = 0, shift = FRAME_SHIFT;
+
+	*w = (struct walk){ .user = true, .writable = true };
+	for (unsigned left = levels - 1;; left--) {
+		uint64_t e;
+		bool leaf;
+		unsigned mask = (1u << bits) - 1;
+
+		shift = FRAME_SHIFT + left * bits;
+		if (!lm && pae && left == 2)
+			mask = 3;
+		level[n].gpa = table + ((linear >> shift) & mask) * size;
+		e = level[n].entry = entry_read(c, level[n].gpa, size);
+		n++;
+		if (!(e & PTE_P)) {
+			*error = code;
+			return -1;
+		}
+		leaf = left == 0 || ((e & PTE_PS) && left <= (lm ? 2u : 1u) && (size == 8 || (c->cr4 & CR4_PSE)));
+		if (e & reserved_bits(c, left, leaf, size, shift)) {
+			*error = code | PF_P | PF_RSVD;
+			return -1;
+		}
+		if (lm || left < 2 || size == 4) { /* a PDPTE of PAE paging has no access rights */
+			w->user &= (e & PTE_U) != 0;
+			w->writable &= (e & PTE_W) != 0;
+			w->noexec |= size == 8 && (e & PTE_NX);
+		}
+		if (leaf) {
+			uint64_t base = size == 8 ? e & ADDR_MASK : e & 0xfffff000u;
+
+			if (left) {
+				base &= ~((1ull << shift) - 1);
+				if (size == 4)
+					base |= (e >> 13 & 0xff) << 32; /* PSE-36 */
+			}
+			w->gpa = base | (linear & ((1ull << shift) - 1) & ~0xfffull);
+			w->global = (e & PTE_G) && (c->cr4 & CR4_PGE);
+			w->dirty = (e & PTE_D) != 0;
+			break;
+		}
+		table = size == 8 ? e & ADDR_MASK : e & 0xfffff000u;
+	}
+	w->shift = shift;
+	if (peek)
+		return 0;
+	if (!allowed(c, w, access, as)) {
+		*error = code | PF_P;
+		return -1;
+	}
+	for (unsigned i = 0; i < n; i++) {
+		uint64_t want = PTE_A;
+
+		if (!lm && pae && i == 0)
+			continue; /* a PDPTE has no accessed flag */
+		if (i == n - 1 && access == MMU_WRITE)
+			want |= PTE_D;
+		if ((level[i].entry & want) != want && !entry_set(c, level[i].gpa, size, level[i].entry, want))
+			goto again;
+	}
+	if (access == MMU_WRITE)
+		w->dirty = true;
+	return 0;
+}

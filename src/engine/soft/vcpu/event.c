@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * What a vCPU does between instructions: requests from other threads, interrupts and their
+ * priorities (SDM vol. 3, 6.9 and 11.8), HLT, INIT and startup IPIs (9.4).
+ */
+#include "engine/soft/vcpu/vcpu.h"
+
+#include "host/log.h"
+
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+void cpu_request(struct cpu *c, uint32_t bits)
+{
+	uint32_t old = atomic_fetch_or(&c->req, bits);
+
+	if ((old & bits) != bits && atomic_load(&c->sleeping))
+		syscall(SYS_futex, &c->req, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+static bool can_interrupt(const struct cpu *c)
+{
+	return (c->sysflags & RF_IF) && !c->shadow;
+}
+
+static void start(struct cpu *c, int event, const char *what)
+{
+	c->delivering = (int16_t)event;
+	c->deliver_vector = (uint8_t)event;
+	c->deliver_has_error = 0;
+	c->deliver_error = 0;
+	c->activity = VCPU_RUNNING;
+	c->halt_told = 0;
+	if (trace_on(TRACE_INT))
+		trace(TRACE_INT, "cpu%u %s, vector %u, at rip %016llx", c->index, what, event & 0xff,
+		      (unsigned long long)c->gpr[GPR_RIP]);
+}
+
+/* INIT and startup IPIs, posted timers and vectors. */
+static void take_requests(struct cpu *c)
+{
+	uint32_t req = atomic_fetch_and(&c->req, ~(uint32_t)(REQ_INTR | REQ_TIMER | REQ_NMI | REQ_INIT | REQ_SIPI |
+							     REQ_EVENT | REQ_SMI | REQ_WORLD));
+
+	if (req & REQ_WORLD)
+		world_park(c);
+	if (req & REQ_TIMER)
+		lapic_timer_check(c);
+	if (req & REQ_INTR)
+		lapic_sync(c);
+	if (req & REQ_NMI)
+		c->nmi_pending = 1;
+	if (req & REQ_INIT) {
+		cpu_reset(c, true);
+		c->halt_told = 0;
+		if (trace_on(TRACE_CPU))
+			trace(TRACE_CPU, "cpu%u INIT", c->index);
+	}
+	if ((req & REQ_SIPI) && c->activity == VCPU_WAIT_SIPI) {
+		cpu_sipi(c, atomic_load(&c->lapic.sipi_vector));
+		if (trace_on(TRACE_CPU))
+			trace(TRACE_CPU, "cpu%u starts at %05x", c->index, c->lapic.sipi_vector << 12);
+	}
+}
+
+bool events_check(struct cpu *c)
+{
+	int v;
+
+	/* An instruction that waits to be run again comes first: nothing may get between its halves. */
+	if (c->replay_count) {
+		if (atomic_load(&c->req) & REQ_WORLD) {
+			atomic_fetch_and(&c->req, ~(uint32_t)REQ_WORLD);
+			world_park(c);
+		}
+		c->attn = 1;
+		return false;
+	}
+	c->attn = 0;
+	if (atomic_load(&c->req) & ~(uint32_t)REQ_KICK)
+		take_requests(c);
+	v = lapic_eoi_exit(c);
+	if (v >= 0) {
+		c->run->exit = ENGINE_EXIT_EOI;
+		c->run->eoi.vector = (uint32_t)v;
+		c->attn = 1;
+		return true;
+	}
+	if (atomic_load(&c->run->immediate_exit) || (atomic_load(&c->req) & REQ_KICK)) {
+		atomic_fetch_and(&c->req, ~(uint32_t)REQ_KICK);
+		c->run->exit = ENGINE_EXIT_KICK;
+		c->attn = 1;
+		return true;
+	}
+	if (c->activity == VCPU_WAIT_SIPI || c->activity == VCPU_SHUTDOWN)
+		return false;
+	if (c->exc_pending) { /* from a loaded state */
+		c->exc_pending = 0;
+		start(c, c->exc_vector, "saved exception");
+		c->deliver_has_error = c->exc_has_error;
+		c->deliver_error = c->exc_error;
+		return false;
+	}
+	if (c->nmi_pending && !c->nmi_masked && !c->shadow) {
+		c->nmi_pending = 0;
+		c->nmi_masked = 1;
+		start(c, EXC_NMI, "NMI");
+		return false;
+	}
+	if (!can_interrupt(c)) {
+		c->attn = c->nmi_pending || c->extint_pending || lapic_pending(c) >= 0 ||
+			  atomic_load(&c->run->request_extint);
+		return false;
+	}
+	if (c->extint_pending) {
+		c->extint_pending = 0;
+		c->attn = 1;
+		start(c, DELIVER_EXTERNAL | c->extint_vector, "ExtINT");
+		return false;
+	}
+	if (atomic_load(&c->run->request_extint) && lapic_accepts_extint(c)) {
+		c->run->exit = ENGINE_EXIT_EXTINT_WINDOW;
+		c->attn = 1;
+		return true;
+	}
+	v = lapic_pending(c);
+	if (v >= 0) {
+		lapic_ack(c, (unsigned)v);
+		c->attn = 1; /* after delivery, there may be a higher one when IF is set again */
+		start(c, DELIVER_EXTERNAL | v, "interrupt");
+	}
+	return false;
+}
+
+bool events_wait(struct cpu *c)
+{
+	if (c->activity == VCPU_SHUTDOWN) {
+		c->run->exit = ENGINE_EXIT_SHUTDOWN;
+		c->run->shutdown.triple_fault = 0;
+		c->run->shutdown.vector = 0;
+		return true;
+	}
+	if (c->activity == VCPU_HALTED && !(c->sysflags & RF_IF) && !c->halt_told) {
+		c->halt_told = 1;
+		c->run->exit = ENGINE_EXIT_HALT;
+		return true;
+	}
+	world_leave(c);
+	atomic_store(&c->sleeping, 1);
+	while (!atomic_load(&c->req))
+		syscall(SYS_futex, &c->req, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
+	atomic_store(&c->sleeping, 0);
+	world_enter(c);
+	return false;
+}
+
+bool events_raised(struct cpu *c)
+{
+	int first = c->delivering;
+	unsigned v = c->raised_vector;
+
+	c->shadow = 0;
+	cpu_replay_done(c);
+	if (trace_on(TRACE_INT))
+		trace(TRACE_INT, "cpu%u exception %u, error %x, at rip %016llx cr2 %016llx", c->index, v,
+		      c->raised_has_error ? c->raised_error : 0, (unsigned long long)c->gpr[GPR_RIP],
+		      (unsigned long long)c->cr2);
+	if (c->exc_hook && c->exc_hook(c, v, c->raised_has_error, c->raised_error))
+		return true;
+	if (first >= 0 && first < DELIVER_EXTERNAL) {
+		int both = exception_combine((unsigned)first, v);
+
+		if (both < 0) {
+			c->activity = VCPU_SHUTDOWN;
+			c->delivering = DELIVER_NONE;
+			c->run->exit = ENGINE_EXIT_SHUTDOWN;
+			c->run->shutdown.triple_fault = 1;
+			c->run->shutdown.vector = (uint32_t)first;
+			return true;
+		}
+		if ((unsigned)both != v) { /* #DF: error code 0 */
+			c->raised_has_error = 1;
+			c->raised_error = 0;
+			v = (unsigned)both;
+		}
+	}
+	c->delivering = (int16_t)v;
+	c->deliver_vector = (uint8_t)v;
+	c->deliver_has_error = c->raised_has_error;
+	c->deliver_error = c->raised_error;
+	return false;
+}

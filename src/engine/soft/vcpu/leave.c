@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Unwinding out of an instruction: exceptions, exits, and the accesses that are replayed.
+ *
+ * An access that the monitor has to finish cannot be finished in the middle of a handler. So the
+ * handler is unwound, the request stands in the run page, and when the answer is there the
+ * instruction runs again from its start; the accesses that it had made are answered from
+ * c->replay, in the order in which it makes them. An instruction whose accesses change between
+ * two executions (another vCPU rewrote its page tables) starts over with an empty log.
+ */
+#include "engine/soft/vcpu/vcpu.h"
+
+#include "host/log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* RIP back to the start of the instruction under way, if there is one. */
+static void rewind_rip(struct cpu *c)
+{
+	if (!c->cur)
+		return;
+	c->gpr[GPR_RIP] -= c->cur->len;
+	if (c->mode == INSN_MODE32)
+		c->gpr[GPR_RIP] = (uint32_t)c->gpr[GPR_RIP];
+	else if (c->mode == INSN_MODE16)
+		c->gpr[GPR_RIP] = (uint16_t)c->gpr[GPR_RIP];
+	c->cur = NULL;
+}
+
+static _Noreturn void unwind(struct cpu *c, int how)
+{
+	rewind_rip(c);
+	c->left = (uint8_t)how;
+	__builtin_longjmp(c->jmp, 1);
+}
+
+static _Noreturn void raise(struct cpu *c, unsigned vector, bool has_error, uint32_t error)
+{
+	c->raised_vector = (uint8_t)vector;
+	c->raised_has_error = has_error;
+	c->raised_error = error;
+	unwind(c, LEFT_BY_EXCEPTION);
+}
+
+_Noreturn void cpu_raise(struct cpu *c, unsigned vector)
+{
+	raise(c, vector, false, 0);
+}
+
+_Noreturn void cpu_raise_error(struct cpu *c, unsigned vector, uint32_t error)
+{
+	raise(c, vector, true, error);
+}
+
+_Noreturn void cpu_raise_pf(struct cpu *c, uint64_t linear, uint32_t error)
+{
+	c->cr2 = linear;
+	raise(c, EXC_PF, true, error);
+}
+
+_Noreturn void cpu_raise_ac(struct cpu *c)
+{
+	raise(c, EXC_AC, true, 0);
+}
+
+_Noreturn void cpu_raise_fetch(struct cpu *c, int decode_result)
+{
+	if (decode_result == DECODE_LONG)
+		raise(c, EXC_GP, true, 0);
+	raise(c, EXC_UD, false, 0);
+}
+
+_Noreturn void cpu_leave(struct cpu *c, enum engine_exit exit)
+{
+	c->run->exit = exit;
+	unwind(c, LEFT_BY_EXIT);
+}
+
+_Noreturn void cpu_internal(struct cpu *c, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(c->run->internal.why, sizeof(c->run->internal.why), fmt, ap);
+	va_end(ap);
+	c->run->internal.code_len = 0;
+	cpu_leave(c, ENGINE_EXIT_INTERNAL);
+}
+
+/* --- accesses that the monitor finishes --- */
+
+/* The answer to the next access of this instruction, or NULL: it has to leave. */
+static struct cpu_replay *replay_take(struct cpu *c, uint8_t kind, uint64_t addr, unsigned size, bool write)
+{
+	struct cpu_replay *r;
+
+	if (c->replay_next >= c->replay_count)
+		return NULL;
+	r = &c->replay[c->replay_next];
+	if (r->kind != kind || r->addr != addr || r->size != size || r->write != write) {
+		c->replay_count = c->replay_next;
+		return NULL;
+	}
+	c->replay_next++;
+	return r;
+}
+
+static void replay_ask(struct cpu *c, uint8_t kind, uint64_t addr, unsigned size, bool write)
+{
+	struct cpu_replay *r;
+
+	if (c->replay_count == REPLAY_MAX)
+		cpu_internal(c, "one instruction made more than %d device accesses", REPLAY_MAX);
+	r = &c->replay[c->replay_count];
+	*r = (struct cpu_replay){ .addr = addr, .size = size, .kind = kind, .write = write };
+	c->pending_exit = 1;
+}
+
+/* A doorbell took the store: it is done without leaving, and must not ring again in a replay. */
+static void replay_finished(struct cpu *c)
+{
+	c->pending_exit = 0;
+	c->replay_next = ++c->replay_count;
+	c->brk = 1; /* the log is cleared between blocks */
+}
+
+void replay_resume(struct cpu *c)
+{
+	struct cpu_replay *r = &c->replay[c->replay_count];
+
+	if (!c->pending_exit)
+		return;
+	c->pending_exit = 0;
+	if (!r->write)
+		memcpy(r->data, c->run->data, r->size);
+	c->replay_count++;
+	c->replay_next = 0;
+}
+
+uint64_t cpu_mmio_load(struct cpu *c, uint64_t gpa, unsigned size)
+{
+	struct cpu_replay *r = replay_take(c, 'm', gpa, size, false);
+
+	if (r)
+		return r->data[0] & (size == 8 ? ~0ull : (1ull << size * 8) - 1);
+	replay_ask(c, 'm', gpa, size, false);
+	c->run->mmio.gpa = gpa;
+	c->run->mmio.size = size;
+	c->run->mmio.write = 0;
+	cpu_leave(c, ENGINE_EXIT_MMIO);
+}
+
+void cpu_mmio_store(struct cpu *c, uint64_t gpa, unsigned size, uint64_t value)
+{
+	if (replay_take(c, 'm', gpa, size, true))
+		return;
+	replay_ask(c, 'm', gpa, size, true);
+	if (soft_vm_ring(c->vm, false, gpa, size, value)) {
+		replay_finished(c);
+		return;
+	}
+	c->run->mmio.gpa = gpa;
+	c->run->mmio.size = size;
+	c->run->mmio.write = 1;
+	memcpy(c->run->data, &value, 8);
+	cpu_leave(c, ENGINE_EXIT_MMIO);
+}
+
+uint64_t cpu_io_in(struct cpu *c, uint16_t port, unsigned size)
+{
+	struct cpu_replay *r = replay_take(c, 'p', port, size, false);
+
+	if (r)
+		return r->data[0] & ((1ull << size * 8) - 1);
+	replay_ask(c, 'p', port, size, false);
+	c->run->pio.port = port;
+	c->run->pio.size = (uint8_t)size;
+	c->run->pio.write = 0;
+	c->run->pio.count = 1;
+	cpu_leave(c, ENGINE_EXIT_PIO);
+}
+
+void cpu_io_out(struct cpu *c, uint16_t port, unsigned size, uint64_t value)
+{
+	if (replay_take(c, 'p', port, size, true))
+		return;
+	replay_ask(c, 'p', port, size, true);
+	if (soft_vm_ring(c->vm, true, port, size, value)) {
+		replay_finished(c);
+		return;
+	}
+	c->run->pio.port = port;
+	c->run->pio.size = (uint8_t)size;
+	c->run->pio.write = 1;
+	c->run->pio.count = 1;
+	memcpy(c->run->data, &value, 8);
+	cpu_leave(c, ENGINE_EXIT_PIO);
+}

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The program: the command line, or, when the monitor started it as such, the process that hosts
+ * engine soft.
+ */
+#include "cmd/cmd.h"
+#include "engine/soft/host/host.h"
+
+#include <string.h>
+
+int main(int argc, char **argv)
+{
+	if (argc == 2 && strcmp(argv[1], SOFT_CHILD_ARGUMENT) == 0)
+		return soft_child_main();
+	return cmd_main(argc, argv);
+}

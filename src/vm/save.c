@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Saved state of the whole VM: what it is, its clock, its memory, its board, its vCPUs.
+ *
+ * Memory is saved in chunks, in the order of RAM offsets, instance n for chunk n; a chunk that the
+ * stream lacks is zero. A stream has a bounded number of records, so that the size of a chunk
+ * follows from that of memory. Every record is read into a buffer of the monitor's first.
+ */
+#include "vm/vm_private.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { CHUNKS_MAX = STATE_RECORDS_MAX / 2, CHUNK_SIZE_MIN = 1 << 20 };
+
+/* What a VM must be like for this state to fit into it. */
+struct vm_shape {
+	uint64_t mem;
+	uint32_t cpus;
+};
+
+static const struct state_field shape_fields[] = {
+	STATE_UINT(struct vm_shape, mem),
+	STATE_UINT(struct vm_shape, cpus),
+	STATE_END,
+};
+static const struct state_class shape_class = { "vm", 1, shape_fields };
+
+/* A buffer for one chunk, and the record's description. */
+struct ram_chunk {
+	uint64_t size;
+	uint8_t *bytes;
+	struct state_field fields[2];
+	struct state_class class;
+};
+
+static int chunk_init(struct ram_chunk *c, const struct ram *ram)
+{
+	c->size = CHUNK_SIZE_MIN;
+	while (c->size * CHUNKS_MAX < ram->size)
+		c->size *= 2;
+	c->bytes = malloc(c->size);
+	c->fields[0] = (struct state_field){ "bytes", 0, (uint32_t)c->size, 1, STATE_KIND_BYTES, 0, NULL };
+	c->fields[1] = (struct state_field)STATE_END;
+	c->class = (struct state_class){ "ram", 1, c->fields };
+	return c->bytes && c->size <= UINT32_MAX ? 0 : -ENOMEM;
+}
+
+static bool holds_still(struct vm *vm)
+{
+	return (atomic_load(&vm->hold) & HOLD_CLOCK) && !vm->clock.running;
+}
+
+static bool all_zero(const uint8_t *bytes, size_t len)
+{
+	return bytes[0] == 0 && memcmp(bytes, bytes + 1, len - 1) == 0;
+}
+
+/* The GPA of RAM offset @offset and how many bytes follow it in one slot. False: in no slot. */
+static bool find_gpa(const struct ram *ram, uint64_t offset, uint64_t *gpa, uint64_t *run)
+{
+	for (unsigned i = 0; i < RAM_SLOTS_MAX; i++) {
+		const struct ram_slot *slot = &ram->slot[i];
+
+		if (!slot->size || offset < slot->offset || offset - slot->offset >= slot->size)
+			continue;
+		*gpa = slot->gpa + (offset - slot->offset);
+		*run = slot->size - (offset - slot->offset);
+		return true;
+	}
+	return false;
+}
+
+/*
+ * Whether the range may hold anything but zeros. Reading a page of a memfd that was never touched
+ * would take memory for it; the file's holes tell without that.
+ */
+static bool touched(const struct ram *ram, uint64_t offset, uint64_t len)
+{
+	off_t data;
+
+	if (ram->base)
+		return true;
+	data = lseek(ram->fds.ram, (off_t)offset, SEEK_DATA);
+	if (data < 0)
+		return errno != ENXIO; /* ENXIO: no data from here to the end */
+	return (uint64_t)data < offset + len;
+}
+
+/* The bytes of RAM that chunk @n stands for. */
+static uint64_t chunk_len(const struct ram_chunk *c, const struct ram *ram, uint64_t n)
+{
+	uint64_t left = ram->size - n * c->size;
+
+	return left < c->size ? left : c->size;
+}
+
+/* Copies a chunk between RAM and its buffer; what lies outside all slots is zero and stays so. */
+static int chunk_copy(struct ram_chunk *c, struct ram *ram, uint64_t n, bool write)
+{
+	uint64_t begin = n * c->size, end = begin + chunk_len(c, ram, n);
+
+	for (uint64_t at = begin, run; at < end; at += run) {
+		uint64_t gpa;
+		uint8_t *bytes = c->bytes + (at - begin);
+		int err;
+
+		if (!find_gpa(ram, at, &gpa, &run)) {
+			run = FRAME_SIZE;
+			continue;
+		}
+		if (run > end - at)
+			run = end - at;
+		err = write ? ram_write(ram, gpa, bytes, run) : ram_read(ram, gpa, bytes, run);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+static int save_ram(struct vm *vm, struct state_writer *w)
+{
+	struct ram_chunk c;
+	int err = chunk_init(&c, vm->ram);
+
+	for (uint64_t n = 0; !err && n * c.size < vm->ram->size; n++) {
+		if (!touched(vm->ram, n * c.size, chunk_len(&c, vm->ram, n)))
+			continue;
+		memset(c.bytes, 0, c.size);
+		err = chunk_copy(&c, vm->ram, n, false);
+		if (!err && !all_zero(c.bytes, c.size))
+			state_save(w, &c.class, (uint32_t)n, c.bytes);
+	}
+	free(c.bytes);
+	return err;
+}
+
+static int load_ram(struct vm *vm, struct state_reader *r)
+{
+	struct ram_chunk c;
+	int err = chunk_init(&c, vm->ram);
+
+	for (uint64_t n = 0; !err && n * c.size < vm->ram->size; n++) {
+		err = state_load(r, &c.class, (uint32_t)n, c.bytes);
+		if (err == -ENOENT) {
+			err = 0;
+			if (!touched(vm->ram, n * c.size, chunk_len(&c, vm->ram, n)))
+				continue;
+			memset(c.bytes, 0, c.size);
+		}
+		if (!err)
+			err = chunk_copy(&c, vm->ram, n, true);
+	}
+	free(c.bytes);
+	return err;
+}
+
+int vm_save(struct vm *vm, struct state_writer *w)
+{
+	struct vm_shape shape = { .mem = vm->mem, .cpus = vm->cpus };
+	struct vcpu_state s;
+	int err = 0;
+
+	pthread_mutex_lock(&vm->ctl);
+	if (!holds_still(vm)) {
+		pthread_mutex_unlock(&vm->ctl);
+		return -EBUSY;
+	}
+	state_save(w, &shape_class, 0, &shape);
+	vm_clock_save(w, &vm->clock);
+	err = save_ram(vm, w);
+	if (!err)
+		board_save(vm->board, w);
+	for (unsigned i = 0; i < vm->cpus && !err; i++) {
+		err = vm->ops->vcpu_get_state(vm->vcpu[i].engine, &s);
+		if (!err)
+			state_save(w, &vcpu_state_class, i, &s);
+	}
+	pthread_mutex_unlock(&vm->ctl);
+	return err;
+}
+
+static int load_all(struct vm *vm, struct state_reader *r)
+{
+	struct vm_shape shape = { 0 };
+	struct vcpu_state s;
+	int err;
+
+	err = state_load(r, &shape_class, 0, &shape);
+	if (err)
+		return err;
+	if (shape.mem != vm->mem || shape.cpus != vm->cpus)
+		return -EXDEV;
+	err = vm_clock_load(r, &vm->clock);
+	if (!err)
+		err = vm->ops->clock_changed(vm->engine);
+	if (!err)
+		err = load_ram(vm, r);
+	if (!err)
+		err = board_load(vm->board, r);
+	for (unsigned i = 0; i < vm->cpus && !err; i++) {
+		struct vm_vcpu *vc = &vm->vcpu[i];
+
+		memset(&s, 0, sizeof(s));
+		err = state_load(r, &vcpu_state_class, i, &s);
+		if (!err)
+			err = vm->ops->vcpu_set_state(vc->engine, &s);
+		vc->extint_ready = false;
+		atomic_store(&vc->ran, true);
+		atomic_store(&vc->halted, s.activity != VCPU_RUNNING);
+		atomic_fetch_and(&vc->hold, ~(uint32_t)HOLD_FAULT);
+	}
+	return err;
+}
+
+int vm_load(struct vm *vm, struct state_reader *r, struct error *err)
+{
+	int ret;
+
+	pthread_mutex_lock(&vm->ctl);
+	ret = holds_still(vm) ? load_all(vm, r) : -EBUSY;
+	if (!ret) {
+		atomic_store(&vm->event, BOARD_EVENT_NONE);
+		atomic_fetch_and(&vm->hold, ~(uint32_t)HOLD_EVENT);
+		ret = state_reader_finish(r);
+	}
+	pthread_mutex_unlock(&vm->ctl);
+	if (ret == -EXDEV)
+		return error_set(err, ret, STATUS_INPUT, "cannot load the saved state into the VM %s",
+				 "it was saved with other memory or another number of vCPUs",
+				 "make the VM as it was when it was saved", vm->name);
+	if (ret)
+		return error_set(err, ret, STATUS_INPUT, "cannot load the saved state into the VM %s", "%s",
+				 "load a state that this version of subring saved", vm->name,
+				 ret == -EPROTO || ret == -ENOENT ? state_reader_why(r) : strerror(-ret));
+	return 0;
+}

@@ -1,0 +1,239 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""usage: boot.py CASE ...
+
+Boots whole guests with the program in $SUBRING and the guests under $GUESTS (`make test-guest` puts
+them there), and prints TAP. A case is a name in CASES; each yields (description, None or what is wrong).
+"""
+import hashlib
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+
+SUBRING = os.environ.get("SUBRING", "build/subring")
+GUESTS = os.environ.get("GUESTS", "build")
+KERNEL = {
+    "cloud": os.path.join(GUESTS, "guest/vmlinuz"),
+    "full": os.path.join(GUESTS, "test-guest/vmlinuz"),
+}
+INITRD = os.path.join(GUESTS, "test-guest/initrd.img")
+TIMEOUT = 240
+
+# Kernel messages of level "warning" or worse that a PC prints as well, each with the reason.
+EXPECTED_WARNINGS = [
+]
+
+
+class Skip(Exception):
+    pass
+
+
+def boot(kernel, run, cpus=1, engine="soft", extra=(), cmdline="", timeout=TIMEOUT):
+    """Runs the test guest. Returns (status, console text)."""
+    for f in (KERNEL[kernel], INITRD):
+        if not os.path.exists(f):
+            raise Skip(f"no {f}: run make test-guest")
+    args = [SUBRING, "run", "--engine", engine, "--cpus", str(cpus), "--mem", "512M", "--kernel", KERNEL[kernel],
+            "--initrd", INITRD, "--cmdline", f"console=ttyS0 panic=-1 {cmdline} subring.run={run}", *extra]
+    p = subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        out, _ = p.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        p.terminate()
+        try:
+            out, _ = p.communicate(timeout=10)
+        except subprocess.TimeoutExpired:
+            p.kill()
+            out, _ = p.communicate()
+        return -1, out.decode(errors="replace").replace("\r", "") + "\n(timed out)"
+    return p.returncode, out.decode(errors="replace").replace("\r", "")
+
+
+def part(text, name):
+    m = re.search(rf"^<<< {name}$(.*?)^>>> {name}$", text, re.M | re.S)
+    return m.group(1) if m else None
+
+
+def tail(text, n=25):
+    return "\n".join(text.splitlines()[-n:])
+
+
+def known_sha():
+    with open("/bin/busybox", "rb") as f:
+        return hashlib.sha256(f.read(1048576)).hexdigest()
+
+
+def warnings(dmesg):
+    bad = []
+    for line in dmesg.splitlines():
+        m = re.match(r"<(\d+)>(.*)", line)
+        if m and int(m.group(1)) & 7 <= 4 and not any(re.search(e, line) for e in EXPECTED_WARNINGS):
+            bad.append(m.group(2))
+    return bad
+
+
+def check_boot(kernel, cpus, engine="soft"):
+    """One whole boot, looked at from all sides."""
+    status, text = boot(kernel, "about,sha,vulnerabilities,smp,pipes,sleep,dmesg", cpus, engine)
+    name = f"{kernel} kernel, {cpus} vCPU, {engine}"
+    yield f"{name}: powers off with status 0", None if status == 0 else f"status {status}\n{tail(text)}"
+    if status != 0:
+        return
+    about = (part(text, "about") or "").split()
+    yield f"{name}: has its CPUs and the TSC as clock", None if about == ["x86_64", str(cpus), "tsc"] else about
+    yield f"{name}: sha256 of a known file", None if known_sha() in (part(text, "sha") or "") else part(text, "sha")
+    vulnerable = [v for v in (part(text, "vulnerabilities") or "none read").splitlines()
+                  if v and not v.endswith(": Not affected")]
+    yield f"{name}: no CPU vulnerability to mitigate", vulnerable or None
+    up = (part(text, "sleep") or "0 0").split()
+    slept = float(up[1]) - float(up[0])
+    yield f"{name}: a second lasts a second", None if 0.95 <= slept <= 1.6 else f"{slept} s"
+    dmesg = part(text, "dmesg") or ""
+    calibrated = "Fast TSC calibration failed" not in dmesg and "Marking TSC unstable" not in dmesg \
+        and re.search(r"tsc: Detected [\d.]+ MHz", dmesg)
+    yield f"{name}: clocks calibrate on the first try", None if calibrated else \
+        [line for line in dmesg.splitlines() if re.search("tsc|clocksource|calibrat", line, re.I)]
+    yield f"{name}: no kernel warning", "\n".join(warnings(dmesg)) or None
+
+
+def case_cloud():
+    for cpus in (1, 2, 4):
+        yield from check_boot("cloud", cpus)
+
+
+def case_full():
+    for cpus in (1, 2, 4):
+        yield from check_boot("full", cpus)
+
+
+def case_process():
+    for cpus in (1, 2):
+        yield from check_boot("cloud", cpus, "soft,host=process")
+
+
+class Terminal:
+    """The program on a pseudo-terminal, as a person has it."""
+
+    def __init__(self, args):
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.execv(args[0], args)
+        self.text = ""
+
+    def expect(self, pattern, timeout=TIMEOUT):
+        end = time.monotonic() + timeout
+        while not re.search(pattern, self.text):
+            left = end - time.monotonic()
+            if left <= 0 or not select.select([self.fd], [], [], left)[0]:
+                return False
+            try:
+                data = os.read(self.fd, 65536)
+            except OSError:
+                data = b""
+            if not data:
+                return bool(re.search(pattern, self.text))
+            self.text += data.decode(errors="replace")
+        return True
+
+    def send(self, text):
+        os.write(self.fd, text.encode())
+
+    def status(self, timeout=20):
+        end = time.monotonic() + timeout
+        while time.monotonic() < end:
+            self.expect("(?!)", 0.05)
+            pid, st = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                return os.waitstatus_to_exitcode(st)
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        return "did not end"
+
+
+def case_terminal():
+    if not os.path.exists(KERNEL["cloud"]):
+        raise Skip("no default guest: run make guest")
+    t = Terminal([SUBRING, "run", "--mem", "256M"])
+    yield "the default guest reaches a shell prompt", None if t.expect(r"subring:~# ") else tail(t.text)
+    t.send("echo $((6 * 7)) is the answer\n")
+    yield "the shell answers", None if t.expect("42 is the answer", 20) else tail(t.text)
+    t.send("\x01h")
+    yield "Ctrl-a h helps", None if t.expect(r"Ctrl-a x", 10) else tail(t.text)
+    t.send("exit\n")
+    status = t.status()
+    yield "leaving the shell powers off with status 0", None if status == 0 else f"{status}\n{tail(t.text)}"
+    t = Terminal([SUBRING, "run", "--mem", "256M"])
+    t.expect(r"subring:~# ")
+    t.send("\x01x")
+    status = t.status()
+    yield "Ctrl-a x leaves with status 0", None if status == 0 else f"{status}\n{tail(t.text)}"
+
+
+def case_ends():
+    status, text = boot("cloud", "halt")
+    yield "halt -f ends the run with status 0", None if status == 0 else f"status {status}\n{tail(text)}"
+    status, text = boot("cloud", "reboot", extra=["--no-reboot"])
+    yield "reboot -f with --no-reboot ends the run with status 0", None if status == 0 else f"{status}\n{tail(text)}"
+    status, text = boot("cloud", "panic", extra=["--no-reboot"])
+    ok = status == 0 and "Kernel panic" in text
+    yield "a kernel panic with panic=-1 and --no-reboot ends the run", None if ok else f"{status}\n{tail(text)}"
+
+
+def tiny(name, *extra, timeout=60):
+    """Runs a small guest of tests/guests. Returns (status, output)."""
+    elf = os.path.join(GUESTS, "tests/guests", name + ".elf")
+    p = subprocess.run([SUBRING, "run", "--mem", "64M", "--no-reboot", "--debug-exit", "--kernel", elf, *extra],
+                       stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout,
+                       check=False)
+    return p.returncode, p.stdout.decode(errors="replace")
+
+
+def case_tiny():
+    for name, cpus, want, says in (
+            ("exit", 1, 43, ""), ("halt", 1, 0, ""), ("halt", 4, 0, ""), ("serial", 1, 1, "ok\n"),
+            ("triple", 1, 8, "fix:"), ("nowhere", 1, 10, "fix:")):
+        for engine in ("soft", "soft,host=process"):
+            status, text = tiny(name, "--engine", engine, "--cpus", str(cpus))
+            good = status == want and says in text.replace("\r", "")
+            yield f"guest {name}, {cpus} vCPU, {engine}, ends with status {want}", None if good else f"{status}\n{text}"
+    # What random device accesses do is the guest's own doing: it may power off or halt; the monitor ends in order.
+    for name in ("ports", "mmio"):
+        try:
+            status, text = tiny(name)
+        except subprocess.TimeoutExpired:
+            status, text = "timed out", ""
+        yield f"guest {name}: random accesses end in order", None if status in (0, 1, 8) else f"{status}\n{text}"
+    t = Terminal([SUBRING, "run", "--mem", "64M", "--kernel", os.path.join(GUESTS, "tests/guests/spin.elf")])
+    time.sleep(1)
+    t.send("\x01x")
+    status = t.status()
+    yield "Ctrl-a x leaves a guest that spins with interrupts off", None if status == 0 else f"{status}\n{t.text}"
+
+
+CASES = {name[5:]: f for name, f in globals().items() if name.startswith("case_")}
+
+
+def main():
+    n = failed = 0
+    for case in sys.argv[1:] or CASES:
+        try:
+            for what, wrong in CASES[case]():
+                n += 1
+                failed += wrong is not None
+                print(f"{'ok' if wrong is None else 'not ok'} {n} - {what}", flush=True)
+                if wrong is not None:
+                    print("\n".join("# " + line for line in str(wrong).splitlines()), flush=True)
+        except Skip as e:
+            n += 1
+            print(f"ok {n} - {case} # SKIP {e}")
+    print(f"1..{n}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,268 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""usage: cli.py
+
+Runs the program in $SUBRING with bad usage and bad files, and holds its help against the man page in
+$MANPAGE. Prints TAP. No guest is needed.
+"""
+import json
+import os
+import re
+import resource
+import socket
+import subprocess
+import sys
+import tempfile
+
+SUBRING = os.environ["SUBRING"]
+MANPAGE = os.environ["MANPAGE"]
+OK, USAGE, HOST, INPUT = 0, 2, 4, 6
+TMP = tempfile.mkdtemp(prefix="subring-test-cli.")
+
+
+def run(*args, env=None, limit=None):
+    """Status, standard output, standard error."""
+    p = subprocess.run([SUBRING, *args], stdin=subprocess.DEVNULL, capture_output=True, timeout=120,
+                       env=dict(os.environ, **(env or {})), errors="replace",
+                       preexec_fn=(lambda: resource.setrlimit(*limit)) if limit else None)
+    return p.returncode, p.stdout, p.stderr
+
+
+def three_lines(result, status, *parts):
+    """None, or what is wrong with an error: its form, its status, or a part that it should have."""
+    got, out, err = result
+    lines = err.rstrip("\n").split("\n")
+    if got != status:
+        return f"status {got}, not {status}: {err}"
+    if out:
+        return f"standard output is not empty: {out}"
+    if len(lines) != 3 or not lines[0].startswith("subring: ") or not lines[1].startswith("  why: ") or \
+            not lines[2].startswith("  fix: "):
+        return f"not three lines: {err}"
+    for line in lines:
+        if not re.sub(r"^(subring|  why|  fix): ", "", line).strip():
+            return f"an empty line: {err}"
+    for part in parts:
+        if part not in err:
+            return f"'{part}' is not in: {err}"
+    return None
+
+
+def file(name, data):
+    path = os.path.join(TMP, name)
+    with open(path, "wb") as f:
+        f.write(data)
+    return path
+
+
+def help_shows_the_commands():
+    for args in (["help"], ["--help"], ["-h"]):
+        status, out, err = run(*args)
+        if status != OK or err or not all(c in out for c in ("run", "doctor", "help", "version")):
+            return f"{args}: {status} {out} {err}"
+    status, out, err = run()
+    if status != USAGE or "usage:" not in out + err:
+        return f"without a command: {status} {out} {err}"
+
+
+def version_is_one_line():
+    for args in (["version"], ["--version"]):
+        status, out, err = run(*args)
+        if status != OK or not re.fullmatch(r"subring \d+\.\d+\.\d+\n", out) or err:
+            return f"{args}: {status} {out} {err}"
+
+
+def every_command_has_help():
+    for command in ("run", "doctor", "help", "version"):
+        both = run("help", command), run(command, "--help")
+        if both[0] != both[1] or both[0][0] != OK or "--help" not in both[0][1]:
+            return f"{command}: {both}"
+    if run("run", "--cpus", "2", "--help")[0] != OK:
+        return "not after other options"
+    return three_lines(run("help", "nothing"), USAGE)
+
+
+def bad_usage_is_told_in_three_lines():
+    for args, part in [
+        (["rnu"], "did you mean 'subring run'"), (["nothing-like-it"], "subring help"), (["--cpus", "2"], "--cpus"),
+        (["run", "--kernal", "x"], "--kernel"), (["run", "--cpu=2"], "--cpus"), (["run", "-m", "512M"], "-m"),
+        (["run", "vmlinuz"], "vmlinuz"), (["run", "--", "--cpus"], "--cpus"),
+        (["run", "--cpus"], "needs a value"), (["run", "--kernel", "--initrd", "x"], "needs a value"),
+        (["run", "--debug-exit=1"], "--debug-exit"),
+        (["doctor", "--jsn"], "--json"), (["doctor", "now"], "now"), (["version", "2"], "2"), (["help", "a", "b"], "b"),
+    ]:
+        wrong = three_lines(run(*args), USAGE, part)
+        if wrong:
+            return f"{args}: {wrong}"
+
+
+def absurd_values_are_refused():
+    for option, values in [
+        ("--cpus", ["0", "17", "-1", "99999999999999999999", "two", "", "1.5", "0x2"]),
+        ("--mem", ["0", "1", "512", "1M", "15M", "2T", "-1G", "1.5G", "lots", "", "99999999999999999999G", "16385K"]),
+        ("--serial", ["", "tty", "file:", "pty"]),
+        ("--engine", ["kvm", "", "soft,host=moon", "softer"]),
+        ("--trace", ["", "nothing", "exits,,int", "exits,"]),
+        ("--name", ["", "a b", "-x", "x" * 65, "../x", "a\nb"]),
+        ("--gdb", ["", "1234", "host:", "unix:", "no.such.host.invalid:1"]),
+    ]:
+        for value in values:
+            wrong = three_lines(run("run", "--kernel", "/dev/null", f"{option}={value}"), USAGE)
+            if wrong:
+                return f"{option}={value}: {wrong}"
+
+
+def files_that_are_no_kernels_are_refused():
+    elf32_arm = b"\x7fELF\x01\x01\x01" + bytes(9) + b"\x02\x00\x28\x00\x01\x00\x00\x00" + bytes(1000)
+    with open(SUBRING, "rb") as f:
+        program = f.read(100000)
+    for name, path in [
+        ("missing", os.path.join(TMP, "missing")), ("a folder", TMP), ("empty", file("empty", b"")),
+        ("/dev/null", "/dev/null"), ("one byte", file("one", b"M")), ("zeros", file("zeros", bytes(100000))),
+        ("text", file("text", b"hello\n" * 10000)), ("another machine's", file("arm", elf32_arm)),
+        ("a program", file("program", program)), ("a name too long", os.path.join(TMP, "x" * 300)),
+        ("bzImage cut off", file("cut", bytes(0x1f1) + b"\x04" + bytes(0x202 - 0x1f2) + b"HdrS" + bytes(50))),
+    ]:
+        wrong = three_lines(run("run", "--kernel", path), INPUT)
+        if wrong:
+            return f"{name}: {wrong}"
+
+
+def files_that_cannot_be_written_are_told():
+    for args in (["--serial", "file:/no/such/folder/log"], ["--serial", f"file:{TMP}"],
+                 ["--trace", "exits:/no/such/folder/log"]):
+        wrong = three_lines(run("run", "--kernel", "/dev/null", *args), INPUT)
+        if wrong:
+            return f"{args}: {wrong}"
+
+
+def a_missing_default_guest_says_how_to_get_it():
+    for env in ({"SUBRING_GUEST_DIR": os.path.join(TMP, "nothing")},
+                {"SUBRING_GUEST_DIR": os.path.join(TMP, "x" * 5000)}):
+        wrong = three_lines(run("run", env=env), INPUT, "make guest", "--kernel")
+        if wrong:
+            return wrong
+
+
+def the_default_guest_is_found_where_it_should_be():
+    guest = os.path.join(TMP, "data", "subring", "default")
+    os.makedirs(guest)
+    for name in ("vmlinuz", "initrd.img"):
+        with open(os.path.join(guest, name), "w", encoding="ascii") as f:
+            f.write("no kernel")
+    for env in ({"SUBRING_GUEST_DIR": "", "XDG_DATA_HOME": os.path.join(TMP, "data")}, {"SUBRING_GUEST_DIR": guest}):
+        wrong = three_lines(run("run", env=env), INPUT, guest)
+        if wrong:
+            return f"{env}: {wrong}"
+
+
+def a_host_without_memory_is_told():
+    if "ASAN_OPTIONS" not in os.environ:  # a sanitizer needs its address space
+        wrong = three_lines(run("run", "--kernel", "/dev/null", limit=(resource.RLIMIT_AS, (128 << 20, 128 << 20))), HOST)
+        if wrong:
+            return f"little address space: {wrong}"
+    return three_lines(run("run", "--mem", "1T", "--kernel", "/dev/null"), HOST)
+
+
+def an_address_that_is_taken_is_told():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        s.listen()
+        return three_lines(run("run", "--kernel", "/dev/null", "--gdb", f":{s.getsockname()[1]}"), HOST)
+
+
+def doctor_has_an_answer_for_people_and_for_programs():
+    status, out, err = run("doctor")
+    if status not in (OK, HOST) or err:
+        return f"{status} {err}"
+    for word in ("/dev/kvm", "hardware virtualization", "memfd", "membarrier", "default guest", "auto"):
+        if word not in out:
+            return f"'{word}' is not in: {out}"
+    status_json, out, err = run("doctor", "--json")
+    answer = json.loads(out)
+    if status_json != status or err or answer["can_run"] != (status == OK):
+        return f"--json: {status_json} {err} {answer}"
+    for check in answer["checks"]:
+        if check["state"] not in ("ok", "absent", "missing") or not check["detail"] or not check["title"]:
+            return f"{check}"
+        if check["state"] != "ok" and not check.get("fix"):
+            return f"no word on how to get it: {check}"
+    if not answer["engine"]["auto"] or not answer["engine"]["why"]:
+        return f"{answer['engine']}"
+
+
+def doctor_tells_what_is_missing():
+    status, out, _ = run("doctor", "--json", limit=(resource.RLIMIT_NOFILE, (40, 40)))
+    checks = {c["id"]: c for c in json.loads(out)["checks"]}
+    if status != HOST or checks["limit-nofile"]["state"] != "missing" or "ulimit" not in checks["limit-nofile"]["fix"]:
+        return f"{status} {checks['limit-nofile']}"
+
+
+def the_man_page_names_every_option_and_no_other():
+    with open(MANPAGE, encoding="utf-8") as f:
+        page = f.read()
+    shown = set()
+    for command in ("run", "doctor"):
+        section = re.search(rf"^\.Sh OPTIONS OF {command.upper()}$(.*?)^\.Sh ", page, re.M | re.S).group(1)
+        in_page = set(re.findall(r"^\.It Fl Fl ([a-z-]+)", section, re.M))
+        in_help = set(re.findall(r"^  --([a-z-]+)", run("help", command)[1], re.M))
+        shown |= in_help
+        if in_page != in_help:
+            return f"{command}: in one only: {in_page ^ in_help}"
+    synopsis = re.search(r"^\.Sh SYNOPSIS$(.*?)^\.Sh ", page, re.M | re.S).group(1)
+    if set(re.findall(r"Fl Fl ([a-z-]+)", synopsis)) != shown - {"help"}:
+        return "the synopsis differs"
+
+
+def the_man_page_names_every_command_topic_and_status():
+    with open(MANPAGE, encoding="utf-8") as f:
+        page = f.read()
+    for command in re.findall(r"^  ([a-z]+) ", run("help")[1], re.M):
+        if f".It Cm {command}" not in page:
+            return f"command {command}"
+    topics = re.search(r"topics out of: ([a-z, ]+);", run("run", "--trace", "x")[2]).group(1)
+    for topic in topics.split(", "):
+        if f".It Cm {topic}" not in page:
+            return f"topic {topic}"
+    for status in (0, 2, 4, 6, 8, 10):
+        if not re.search(rf"^\.It {status}$", page, re.M):
+            return f"status {status}"
+
+
+def the_man_page_is_well_formed():
+    try:
+        p = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", MANPAGE], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return "SKIP mandoc is not installed"
+    return p.stdout or None
+
+
+TESTS = [
+    help_shows_the_commands, version_is_one_line, every_command_has_help, bad_usage_is_told_in_three_lines,
+    absurd_values_are_refused, files_that_are_no_kernels_are_refused, files_that_cannot_be_written_are_told,
+    a_missing_default_guest_says_how_to_get_it, the_default_guest_is_found_where_it_should_be,
+    a_host_without_memory_is_told, an_address_that_is_taken_is_told, doctor_has_an_answer_for_people_and_for_programs,
+    doctor_tells_what_is_missing, the_man_page_names_every_option_and_no_other,
+    the_man_page_names_every_command_topic_and_status, the_man_page_is_well_formed,
+]
+
+
+def main():
+    failed = 0
+    print(f"1..{len(TESTS)}")
+    for number, test in enumerate(TESTS, 1):
+        wrong = test()
+        if wrong and wrong.startswith("SKIP "):
+            print(f"ok {number} {test.__name__} # SKIP {wrong[5:]}")
+        elif wrong:
+            failed += 1
+            print(f"not ok {number} {test.__name__}")
+            print("# " + wrong.replace("\n", "\n# "))
+        else:
+            print(f"ok {number} {test.__name__}")
+    subprocess.run(["rm", "-rf", TMP], check=False)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

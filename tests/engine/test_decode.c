@@ -1,0 +1,587 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The decoder against Zydis: length, legality and operands of random encodings in three modes, and
+ * the decoder's own promises (DECODE_MORE, no byte read behind the end, normal forms).
+ *
+ * Where the two differ by intention the reason stands in a table here. A longer run: --count N
+ * (encodings, default 1,000,000), --seed N.
+ */
+#include "engine/soft/decode/insn.h"
+#include "engine/vcpu_state.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <cmocka.h>
+#include <Zydis/Zydis.h>
+
+static unsigned long count = 1000000;
+static uint64_t seed = 1;
+static uint64_t rng;
+
+static uint64_t rnd(void)
+{
+	rng ^= rng << 13;
+	rng ^= rng >> 7;
+	rng ^= rng << 17;
+	return rng * 0x2545f4914f6cdd1dull;
+}
+
+/* --- the two decoders' agreed differences --- */
+
+/* Extensions that Zydis knows and the CPU model (docs/cpu-model.md) has not: #UD here. */
+static const ZydisISAExt outside_model[] = {
+	ZYDIS_ISA_EXT_AMD3DNOW,	      ZYDIS_ISA_EXT_AMD_INVLPGB,  ZYDIS_ISA_EXT_AMX_BF16,
+	ZYDIS_ISA_EXT_AMX_INT8,	      ZYDIS_ISA_EXT_AMX_TILE,	  ZYDIS_ISA_EXT_AVX512EVEX,
+	ZYDIS_ISA_EXT_AVX512VEX,      ZYDIS_ISA_EXT_AVX_VNNI,	  ZYDIS_ISA_EXT_CET,
+	ZYDIS_ISA_EXT_CLFLUSHOPT,     ZYDIS_ISA_EXT_CLWB,	  ZYDIS_ISA_EXT_CLZERO,
+	ZYDIS_ISA_EXT_ENQCMD,	      ZYDIS_ISA_EXT_FMA4,	  ZYDIS_ISA_EXT_GFNI,
+	ZYDIS_ISA_EXT_HRESET,	      ZYDIS_ISA_EXT_KEYLOCKER,	  ZYDIS_ISA_EXT_KEYLOCKER_WIDE,
+	ZYDIS_ISA_EXT_KNC,	      ZYDIS_ISA_EXT_KNCE,	  ZYDIS_ISA_EXT_KNCV,
+	ZYDIS_ISA_EXT_MCOMMIT,	      ZYDIS_ISA_EXT_MONITOR,	  ZYDIS_ISA_EXT_MONITORX,
+	ZYDIS_ISA_EXT_MOVDIR,	      ZYDIS_ISA_EXT_PADLOCK,	  ZYDIS_ISA_EXT_PCONFIG,
+	ZYDIS_ISA_EXT_PKU,	      ZYDIS_ISA_EXT_PT,		  ZYDIS_ISA_EXT_RDPRU,
+	ZYDIS_ISA_EXT_RTM,	      ZYDIS_ISA_EXT_SERIALIZE,	  ZYDIS_ISA_EXT_SGX,
+	ZYDIS_ISA_EXT_SGX_ENCLV,      ZYDIS_ISA_EXT_SMX,	  ZYDIS_ISA_EXT_SNP,
+	ZYDIS_ISA_EXT_SSE4A,	      ZYDIS_ISA_EXT_SVM,	  ZYDIS_ISA_EXT_TBM,
+	ZYDIS_ISA_EXT_TDX,	      ZYDIS_ISA_EXT_TSX_LDTRK,	  ZYDIS_ISA_EXT_UINTR,
+	ZYDIS_ISA_EXT_VAES,	      ZYDIS_ISA_EXT_VMFUNC,	  ZYDIS_ISA_EXT_VPCLMULQDQ,
+	ZYDIS_ISA_EXT_VTX,	      ZYDIS_ISA_EXT_WAITPKG,	  ZYDIS_ISA_EXT_XOP,
+};
+
+/* Single instructions that are #UD here and legal for Zydis, and why. */
+static const struct {
+	ZydisMnemonic mnemonic;
+	bool only_outside_64;
+	const char *why;
+} ud_here[] = {
+	{ ZYDIS_MNEMONIC_SYSCALL, true, "Intel: #UD outside 64-bit mode (SDM vol. 2, SYSCALL)" },
+	{ ZYDIS_MNEMONIC_SYSRET, true, "Intel: #UD outside 64-bit mode (SDM vol. 2, SYSRET)" },
+	{ ZYDIS_MNEMONIC_FEMMS, false, "3DNow! (Zydis counts it differently in some versions)" },
+};
+
+/* Instructions whose operands the two see differently. */
+static const struct {
+	uint16_t id;
+	const char *why;
+} operands_differ[] = {
+	{ INSN_ID_NOP, "operands of reserved NOPs are not accessed here" },
+	{ INSN_ID_PREFETCH, "an address, no access" },
+	{ INSN_ID_LEA, "an address, no access" },
+	{ INSN_ID_INVLPG, "an address, no access" },
+	{ INSN_ID_CLFLUSH, "checked as a load of one byte" },
+	{ INSN_ID_UD0, "never executed" },
+	{ INSN_ID_UD1, "never executed" },
+	{ INSN_ID_XSAVE, "the size of an XSAVE area follows from XCR0" },
+	{ INSN_ID_XSAVEC, "the same" },
+	{ INSN_ID_XSAVEOPT, "the same" },
+	{ INSN_ID_XSAVES, "the same" },
+	{ INSN_ID_XRSTOR, "the same" },
+	{ INSN_ID_XRSTORS, "the same" },
+	{ INSN_ID_LAR, "a register source is used as 16 bits" },
+	{ INSN_ID_LSL, "a register source is used as 16 bits" },
+	{ INSN_ID_MOVMSKPS, "32-bit result whatever REX.W" },
+	{ INSN_ID_MOVMSKPD, "32-bit result whatever REX.W" },
+	{ INSN_ID_MOVSXD, "with 66 the source is r/m16 (SDM vol. 2, MOVSXD)" },
+	{ INSN_ID_IN, "DX is implicit here" },
+	{ INSN_ID_OUT, "DX is implicit here" },
+	{ INSN_ID_PAUSE, "F3 REX.B 90" },
+	{ INSN_ID_FNSTSW, "AX is implicit here" },
+};
+
+static bool is_outside_model(const ZydisDecodedInstruction *z, enum insn_mode mode)
+{
+	for (size_t i = 0; i < sizeof(outside_model) / sizeof(outside_model[0]); i++)
+		if (z->meta.isa_ext == outside_model[i])
+			return true;
+	for (size_t i = 0; i < sizeof(ud_here) / sizeof(ud_here[0]); i++)
+		if (z->mnemonic == ud_here[i].mnemonic && !(ud_here[i].only_outside_64 && mode == INSN_MODE64))
+			return true;
+	return false;
+}
+
+static bool operands_may_differ(const struct insn *in)
+{
+	for (size_t i = 0; i < sizeof(operands_differ) / sizeof(operands_differ[0]); i++)
+		if (in->id == operands_differ[i].id)
+			return true;
+	return false;
+}
+
+/* --- encodings --- */
+
+/* 15 random bytes whose beginning looks like an instruction in @mode. */
+static void make_encoding(uint8_t *b, enum insn_mode mode)
+{
+	static const uint8_t prefixes[] = { 0x66, 0x67, 0xf0, 0xf2, 0xf3, 0x2e, 0x36, 0x64, 0x65, 0x66, 0xf2, 0xf3 };
+	unsigned p = 0;
+	uint64_t x = rnd();
+
+	for (unsigned i = 0; i < 32; i += 8) {
+		uint64_t v = rnd();
+
+		memcpy(b + i, &v, 8);
+	}
+	while ((x & 3) == 0 && p < 16) {
+		b[p++] = prefixes[(x >> 3) % sizeof(prefixes)];
+		x = rnd();
+	}
+	x = rnd();
+	if (mode == INSN_MODE64 && (x & 3) == 0)
+		b[p++] = 0x40 | ((x >> 4) & 15);
+	x = rnd();
+	switch (x % 6) {
+	case 0:
+	case 1: b[p++] = 0x0f; break;
+	case 2:
+		b[p++] = 0x0f;
+		b[p++] = x & 0x100000 ? 0x38 : 0x3a;
+		break;
+	case 3:
+		b[p++] = 0xc4;
+		b[p] = (b[p] & 0xe0) | (1 + (b[p] & 0x1f) % 3);
+		if (x & 0x100000)
+			b[p + 1] |= 0x78;
+		if (mode != INSN_MODE64)
+			b[p] |= 0xc0;
+		break;
+	case 4:
+		b[p++] = 0xc5;
+		if (x & 0x100000)
+			b[p] |= 0x78;
+		if (mode != INSN_MODE64)
+			b[p] |= 0xc0;
+		break;
+	default: break;
+	}
+}
+
+static ZydisDecoder zydis[3];
+
+static void zydis_setup(void)
+{
+	static const ZydisMachineMode modes[3] = { ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_MACHINE_MODE_LONG_COMPAT_32,
+						   ZYDIS_MACHINE_MODE_LONG_64 };
+	static const ZydisStackWidth widths[3] = { ZYDIS_STACK_WIDTH_16, ZYDIS_STACK_WIDTH_32, ZYDIS_STACK_WIDTH_64 };
+
+	for (int m = 0; m < 3; m++) {
+		ZydisDecoderInit(&zydis[m], modes[m], widths[m]);
+		/* not in the model: plain NOPs */
+		ZydisDecoderEnableMode(&zydis[m], ZYDIS_DECODER_MODE_MPX, ZYAN_FALSE);
+		ZydisDecoderEnableMode(&zydis[m], ZYDIS_DECODER_MODE_CET, ZYAN_FALSE);
+		ZydisDecoderEnableMode(&zydis[m], ZYDIS_DECODER_MODE_CLDEMOTE, ZYAN_FALSE);
+	}
+}
+
+static void report(const char *what, const uint8_t *b, enum insn_mode mode, const struct insn *in, int r)
+{
+	char text[128];
+
+	fprintf(stderr, "%s: mode %d, bytes", what, mode);
+	for (int i = 0; i < INSN_BYTES_MAX; i++)
+		fprintf(stderr, " %02x", b[i]);
+	fprintf(stderr, ": %d %s\n", r, r > 0 ? insn_print(in, 0, text, sizeof(text)) : "");
+}
+
+static void lengths_and_legality_agree_with_zydis(void **state)
+{
+	unsigned long bad = 0;
+
+	rng = 88172645463325252ull ^ seed * 0x9e3779b97f4a7c15ull;
+	for (unsigned long i = 0; i < count && bad < 20; i++) {
+		enum insn_mode mode = rnd() % 3;
+		uint8_t b[32];
+		struct insn in;
+		ZydisDecodedInstruction z;
+		ZyanStatus st;
+		int r;
+
+		make_encoding(b, mode);
+		r = insn_decode(b, sizeof(b), mode, &in);
+		st = ZydisDecoderDecodeInstruction(&zydis[mode], NULL, b, INSN_BYTES_MAX, &z);
+		if (ZYAN_SUCCESS(st)) {
+			if (r == z.length || (r < 0 && is_outside_model(&z, mode)))
+				continue;
+			report(ZydisMnemonicGetString(z.mnemonic), b, mode, &in, r);
+			bad++;
+		} else if (r > 0) {
+			report("Zydis rejects", b, mode, &in, r);
+			bad++;
+		} else if (r == DECODE_MORE) {
+			report("15 bytes are not enough", b, mode, &in, r);
+			bad++;
+		}
+	}
+	assert_int_equal(bad, 0);
+}
+
+/* --- operands --- */
+
+static ZydisRegister zydis_gpr(unsigned n, unsigned size, bool high)
+{
+	switch (size) {
+	case 1: return ZydisRegisterEncode(ZYDIS_REGCLASS_GPR8, high ? 4 + (n & 3) : n < 4 ? n : n + 4);
+	case 2: return ZydisRegisterEncode(ZYDIS_REGCLASS_GPR16, n);
+	case 4: return ZydisRegisterEncode(ZYDIS_REGCLASS_GPR32, n);
+	default: return ZydisRegisterEncode(ZYDIS_REGCLASS_GPR64, n);
+	}
+}
+
+static ZydisRegister zydis_vec(unsigned n, unsigned size)
+{
+	return ZydisRegisterEncode(size == 32 ? ZYDIS_REGCLASS_YMM : ZYDIS_REGCLASS_XMM, n);
+}
+
+/* The register that operand @n names, or NONE when it is implicit. */
+static ZydisRegister operand_register(const struct insn *in, unsigned n)
+{
+	unsigned size = insn_operand_size(in, n);
+
+	switch (opcode_table[in->row].opnd[n].kind) {
+	case OPND_E:
+	case OPND_R: return zydis_gpr(in->rm, size, in->rm_off & 1);
+	case OPND_G: return zydis_gpr(in->reg, size, in->reg_off & 1);
+	case OPND_B: return zydis_gpr(in->vvvv, size, false);
+	case OPND_V: return zydis_vec(in->reg, size);
+	case OPND_W:
+	case OPND_U: return zydis_vec(in->rm, size);
+	case OPND_H: return zydis_vec(in->vvvv, size);
+	case OPND_L: return zydis_vec(in->is4, size);
+	case OPND_P: return ZydisRegisterEncode(ZYDIS_REGCLASS_MMX, in->reg);
+	case OPND_Q:
+	case OPND_N: return ZydisRegisterEncode(ZYDIS_REGCLASS_MMX, in->rm);
+	case OPND_S: return ZydisRegisterEncode(ZYDIS_REGCLASS_SEGMENT, in->reg);
+	case OPND_C: return ZydisRegisterEncode(ZYDIS_REGCLASS_CONTROL, in->reg);
+	case OPND_D: return ZydisRegisterEncode(ZYDIS_REGCLASS_DEBUG, in->reg);
+	default: return ZYDIS_REGISTER_NONE;
+	}
+}
+
+static bool memory_agrees(const struct insn *in, unsigned n, const ZydisDecodedOperand *o)
+{
+	static const ZydisRegister segs[] = { ZYDIS_REGISTER_ES, ZYDIS_REGISTER_CS, ZYDIS_REGISTER_SS,
+					      ZYDIS_REGISTER_DS, ZYDIS_REGISTER_FS, ZYDIS_REGISTER_GS };
+	ZydisRegister base = in->base == GPR_ZERO   ? ZYDIS_REGISTER_NONE
+			     : in->base == GPR_RIP ? (in->addrsize == 8 ? ZYDIS_REGISTER_RIP : ZYDIS_REGISTER_EIP)
+						    : zydis_gpr(in->base, in->addrsize, false);
+	ZydisRegister index = ZYDIS_REGISTER_NONE;
+	uint64_t mask = in->addrsize == 8 ? ~0ull : (1ull << 8 * in->addrsize) - 1;
+	uint64_t disp = in->flags & INSN_MOFFS ? in->imm : (uint64_t)(int64_t)in->disp;
+
+	if (opcode_table[in->row].opnd[n].kind == OPND_VM)
+		index = ZydisRegisterEncode(ZydisRegisterGetClass(o->mem.index), in->index);
+	else if (in->index != GPR_ZERO)
+		index = zydis_gpr(in->index, in->addrsize, false);
+	if (!(in->flags & INSN_MEM) || o->size / 8 != insn_operand_size(in, n) || segs[in->seg] != o->mem.segment)
+		return false;
+	/* Zydis 4.0 takes 67 REX.B with SIB base 101, mod 00 for r13d; there is none (SDM vol. 2, table 2-5) */
+	if (o->mem.base == ZYDIS_REGISTER_R13D && in->base == GPR_ZERO)
+		return true;
+	if (base != o->mem.base || index != o->mem.index || ((disp ^ (uint64_t)o->mem.disp.value) & mask))
+		return false;
+	return index == ZYDIS_REGISTER_NONE || 1u << in->scale == o->mem.scale;
+}
+
+static bool immediate_agrees(const struct insn *in, unsigned n, const ZydisDecodedOperand *o)
+{
+	const struct operand *op = &opcode_table[in->row].opnd[n];
+	unsigned size = insn_operand_size(in, n);
+	uint64_t v = in->imm, mask = ~0ull;
+
+	if (op->kind == OPND_L)
+		return true;
+	if (op->kind != OPND_I && op->kind != OPND_J)
+		return false;
+	if (in->id == INSN_ID_ENTER)
+		v = n ? v >> 16 : v & 0xffff;
+	if (op->kind == OPND_I && size < 8 && !(op->access & ACCESS_SX))
+		mask = (1ull << 8 * size) - 1;
+	return !((v ^ o->imm.value.u) & mask);
+}
+
+/* Compares the visible operands; false at the first difference. */
+static bool operands_agree(const struct insn *in, const ZydisDecodedInstruction *z, const ZydisDecodedOperand *zo)
+{
+	const struct opcode *op = &opcode_table[in->row];
+	unsigned n = 0;
+
+	if (op->attr & OP_X87)
+		return true; /* ST(0) is hidden there in some forms */
+	for (unsigned i = 0; i < z->operand_count_visible; i++, n++) {
+		const ZydisDecodedOperand *o = &zo[i];
+		ZydisRegister reg;
+
+		if (op->attr & OP_REPSTR)
+			return true;
+		if (n >= 4 || op->opnd[n].kind == OPND_NONE)
+			return false;
+		switch (o->type) {
+		case ZYDIS_OPERAND_TYPE_MEMORY:
+			if (!memory_agrees(in, n, o))
+				return false;
+			break;
+		case ZYDIS_OPERAND_TYPE_REGISTER:
+			reg = operand_register(in, n);
+			if (reg != ZYDIS_REGISTER_NONE && reg != o->reg.value)
+				return false;
+			break;
+		case ZYDIS_OPERAND_TYPE_IMMEDIATE:
+			if (!immediate_agrees(in, n, o))
+				return false;
+			break;
+		default: break;
+		}
+	}
+	return true;
+}
+
+static void operands_agree_with_zydis(void **state)
+{
+	unsigned long bad = 0;
+
+	rng = 1234567890123ull ^ seed * 0x9e3779b97f4a7c15ull;
+	for (unsigned long i = 0; i < count / 2 && bad < 20; i++) {
+		enum insn_mode mode = rnd() % 3;
+		uint8_t b[32];
+		struct insn in;
+		ZydisDecodedInstruction z;
+		ZydisDecodedOperand o[ZYDIS_MAX_OPERAND_COUNT];
+		int r;
+
+		make_encoding(b, mode);
+		r = insn_decode(b, sizeof(b), mode, &in);
+		if (r < 0 || operands_may_differ(&in) ||
+		    !ZYAN_SUCCESS(ZydisDecoderDecodeFull(&zydis[mode], b, INSN_BYTES_MAX, &z, o)))
+			continue;
+		if (!operands_agree(&in, &z, o)) {
+			report(ZydisMnemonicGetString(z.mnemonic), b, mode, &in, r);
+			bad++;
+		}
+	}
+	assert_int_equal(bad, 0);
+}
+
+/* --- the decoder alone --- */
+
+static void every_row_can_be_reached(void **state)
+{
+	uint8_t *seen = calloc(opcode_count, 1);
+	unsigned missing = 0;
+
+	rng = 99;
+	/* all ModRM bytes after all opcodes, with sixteen kinds of prefixes each */
+	for (unsigned round = 0; round < 256 * 16; round++) {
+		for (unsigned op = 0; op < 256 * 4; op++) {
+			for (int mode = INSN_MODE32; mode <= INSN_MODE64; mode++) {
+				static const uint8_t pp[4] = { 0, 0x66, 0xf3, 0xf2 };
+				uint8_t b[40];
+				struct insn in;
+				unsigned p = 0, map = op >> 8;
+
+				memset(b, (int)(rnd() & 0xff), sizeof(b));
+				if (round & 1) {
+					b[p++] = 0xc4;
+					b[p++] = 0xe0 | (map ? map : 1);
+					b[p] = (uint8_t)(rnd() & 0x87);
+					b[p++] |= round & 2 ? 0x78 : 0;
+				} else {
+					if (pp[(round >> 1) & 3])
+						b[p++] = pp[(round >> 1) & 3];
+					if (mode == INSN_MODE64 && (round & 8))
+						b[p++] = 0x48 | (rnd() & 7);
+					if (map)
+						b[p++] = 0x0f;
+					if (map > 1)
+						b[p++] = map == 2 ? 0x38 : 0x3a;
+				}
+				b[p++] = (uint8_t)op;
+				b[p] = (uint8_t)(round >> 4);
+				if (insn_decode(b, 15, mode, &in) > 0)
+					seen[in.row] = 1;
+			}
+		}
+	}
+	for (unsigned r = 0; r < opcode_count; r++) {
+		if (!seen[r]) {
+			fprintf(stderr, "row %u (%s, opcode %02x) was never decoded\n", r, opcode_table[r].name,
+				opcode_table[r].opcode);
+			missing++;
+		}
+	}
+	free(seen);
+	assert_int_equal(missing, 0);
+}
+
+static void a_cut_instruction_asks_for_more_and_reads_nothing_behind_it(void **state)
+{
+	uint8_t *page = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	assert_true(page != MAP_FAILED);
+	assert_int_equal(mprotect(page + 4096, 4096, PROT_NONE), 0);
+	rng = 4711;
+	for (unsigned i = 0; i < 200000; i++) {
+		enum insn_mode mode = rnd() % 3;
+		uint8_t b[32];
+		struct insn in, again;
+		int r;
+
+		make_encoding(b, mode);
+		r = insn_decode(b, sizeof(b), mode, &in);
+		if (r < 0) {
+			int full = r;
+
+			memcpy(page + 4096 - INSN_BYTES_MAX, b, INSN_BYTES_MAX);
+			assert_int_equal(insn_decode(page + 4096 - INSN_BYTES_MAX, INSN_BYTES_MAX, mode, &in), full);
+			continue;
+		}
+		for (int n = 0; n < r; n++) {
+			memcpy(page + 4096 - n, b, n);
+			assert_int_equal(insn_decode(page + 4096 - n, n, mode, &again), DECODE_MORE);
+		}
+		memcpy(page + 4096 - r, b, r);
+		assert_int_equal(insn_decode(page + 4096 - r, r, mode, &again), r);
+		assert_memory_equal(&in, &again, sizeof(in));
+	}
+	munmap(page, 8192);
+}
+
+static void an_instruction_of_16_bytes_is_too_long(void **state)
+{
+	uint8_t b[20];
+	struct insn in;
+
+	memset(b, 0x66, sizeof(b));
+	b[14] = 0x90;
+	assert_int_equal(insn_decode(b, sizeof(b), INSN_MODE64, &in), 15);
+	b[14] = 0x66;
+	b[15] = 0x90;
+	assert_int_equal(insn_decode(b, sizeof(b), INSN_MODE64, &in), DECODE_LONG);
+	assert_int_equal(insn_decode(b, 14, INSN_MODE64, &in), DECODE_MORE);
+}
+
+static void decode_ok(enum insn_mode mode, const char *hex, struct insn *in)
+{
+	uint8_t b[16];
+	unsigned n = 0, v;
+	int used;
+
+	while (sscanf(hex, "%2x%n", &v, &used) == 1) {
+		b[n++] = (uint8_t)v;
+		hex += used;
+	}
+	assert_int_equal(insn_decode(b, n, mode, in), n);
+}
+
+static void normal_forms_are_as_insn_h_says(void **state)
+{
+	struct insn in;
+
+	decode_ok(INSN_MODE64, "04 7f", &in); /* add al, 0x7f */
+	assert_int_equal(in.id, INSN_ID_ADD);
+	assert_int_equal(in.rm, RAX);
+	assert_int_equal(in.opsize, 1);
+	assert_int_equal(in.imm, 0x7f);
+	decode_ok(INSN_MODE64, "49 bb 88 77 66 55 44 33 22 11", &in); /* mov r11, imm64 */
+	assert_int_equal(in.rm_off, 11 * 8);
+	assert_true(in.imm == 0x1122334455667788);
+	decode_ok(INSN_MODE64, "88 e5", &in); /* mov ch, ah */
+	assert_int_equal(in.reg_off, 1);
+	assert_int_equal(in.rm_off, 8 + 1);
+	decode_ok(INSN_MODE64, "40 88 e5", &in); /* mov bpl, spl */
+	assert_int_equal(in.reg_off, 4 * 8);
+	assert_int_equal(in.rm_off, 5 * 8);
+	decode_ok(INSN_MODE64, "8b 05 fc ff ff ff", &in); /* mov eax, [rip-4] */
+	assert_int_equal(in.base, GPR_RIP);
+	assert_int_equal(in.index, GPR_ZERO);
+	assert_int_equal(in.disp, -4);
+	decode_ok(INSN_MODE64, "48 a1 88 77 66 55 44 33 22 11", &in); /* mov rax, moffs64 */
+	assert_int_equal(in.flags & (INSN_MEM | INSN_MOFFS), INSN_MEM | INSN_MOFFS);
+	assert_true(in.imm == 0x1122334455667788);
+	assert_int_equal(in.base, GPR_ZERO);
+	decode_ok(INSN_MODE32, "ea 44 33 22 11 66 55", &in); /* jmp far */
+	assert_int_equal(in.imm, 0x11223344);
+	assert_int_equal(in.disp, 0x5566);
+	decode_ok(INSN_MODE64, "c8 34 12 05", &in); /* enter 0x1234, 5 */
+	assert_int_equal(in.imm, 0x051234);
+	decode_ok(INSN_MODE64, "66 0f 85 00 00 00 00", &in); /* 66 has no effect on near branches */
+	assert_int_equal(in.id, INSN_ID_JCC);
+	assert_int_equal(in.opsize, 8);
+	assert_int_equal(in.cc, 5);
+	decode_ok(INSN_MODE64, "d1 e0", &in); /* shl eax, 1 */
+	assert_int_equal(in.imm, 1);
+	decode_ok(INSN_MODE64, "2e 64 3e 8b 00", &in); /* FS stays though DS follows */
+	assert_int_equal(in.seg, SEG_FS);
+	decode_ok(INSN_MODE32, "8b 45 00", &in);
+	assert_int_equal(in.seg, SEG_SS);
+	decode_ok(INSN_MODE16, "8b 42 7f", &in); /* [bp+si+0x7f] */
+	assert_int_equal(in.base, RBP);
+	assert_int_equal(in.index, RSI);
+	assert_int_equal(in.seg, SEG_SS);
+	assert_int_equal(in.addrsize, 2);
+	decode_ok(INSN_MODE64, "f3 a4", &in);
+	assert_int_equal(in.flags & INSN_REP, INSN_REP);
+	decode_ok(INSN_MODE64, "48 0f a1", &in); /* pop fs */
+	assert_int_equal(in.reg, SEG_FS);
+	assert_int_equal(in.opsize, 8);
+	decode_ok(INSN_MODE64, "41 90", &in);
+	assert_int_equal(in.id, INSN_ID_XCHG);
+	decode_ok(INSN_MODE64, "48 66 90", &in); /* a REX that does not stand right before the opcode */
+	assert_int_equal(in.id, INSN_ID_NOP);
+	assert_int_equal(in.flags & INSN_REX, 0);
+}
+
+static void text_is_intel_syntax(void **state)
+{
+	static const struct {
+		enum insn_mode mode;
+		const char *hex, *text;
+	} t[] = {
+		{ INSN_MODE64, "8b 43 08", "mov eax, [rbx+0x8]" },
+		{ INSN_MODE64, "f0 48 83 44 8b f0 fe", "lock add qword [rbx+rcx*4-0x10], -0x2" },
+		{ INSN_MODE64, "0f 84 00 01 00 00", "je 0x1106" },
+		{ INSN_MODE64, "f3 48 ab", "rep stosq" },
+		{ INSN_MODE32, "64 a1 14 00 00 00", "mov eax, fs:[0x14]" },
+		{ INSN_MODE64, "c4 e2 f5 b8 c2", "vfmadd231pd ymm0, ymm1, ymm2" },
+		{ INSN_MODE64, "0f 22 d8", "mov cr3, rax" },
+		{ INSN_MODE64, "d3 e0", "shl eax, cl" },
+		{ INSN_MODE64, "d8 c1", "fadd st, st(1)" },
+		{ INSN_MODE64, "c4 e2 71 92 04 95 00 00 00 00", "vgatherdps xmm0, dword [xmm2*4], xmm1" },
+	};
+	char buf[100], small[8];
+	struct insn in;
+
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		decode_ok(t[i].mode, t[i].hex, &in);
+		assert_string_equal(insn_print(&in, 0x1000, buf, sizeof(buf)), t[i].text);
+	}
+	insn_print(&in, 0, small, sizeof(small));
+	assert_true(strlen(small) < sizeof(small));
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(lengths_and_legality_agree_with_zydis),
+		cmocka_unit_test(operands_agree_with_zydis),
+		cmocka_unit_test(every_row_can_be_reached),
+		cmocka_unit_test(a_cut_instruction_asks_for_more_and_reads_nothing_behind_it),
+		cmocka_unit_test(an_instruction_of_16_bytes_is_too_long),
+		cmocka_unit_test(normal_forms_are_as_insn_h_says),
+		cmocka_unit_test(text_is_intel_syntax),
+	};
+
+	for (int i = 1; i + 1 < argc; i += 2) {
+		if (!strcmp(argv[i], "--count"))
+			count = strtoul(argv[i + 1], NULL, 0);
+		else if (!strcmp(argv[i], "--seed"))
+			seed = strtoull(argv[i + 1], NULL, 0);
+	}
+	zydis_setup();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

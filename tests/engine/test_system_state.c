@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* struct cpu <-> struct vcpu_state <-> the record "vcpu". */
+#include "system_rig.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+static int teardown(void **state)
+{
+	sys_finish();
+	return 0;
+}
+
+/* Every field set to something of its own. */
+static void colour(struct vcpu_state *s)
+{
+	for (unsigned i = 0; i < GPR_COUNT; i++)
+		s->gpr[i] = 0x1111111111111111ull * i;
+	s->rip = 0xffffffff81000000;
+	s->rflags = RF_FIXED | RF_IF | RF_AC | FL_CF | FL_OF;
+	s->cr2 = 0xdeadbeef000;
+	s->star = 0x23001000000000;
+	s->lstar = 0xffffffff82000000;
+	s->sfmask = 0x47700;
+	s->kernel_gs_base = 0x7fff00000000;
+	s->sysenter_cs = 0x10;
+	s->sysenter_eip = 0xffffffff82001000;
+	s->tsc_aux = 3;
+	s->debugctl = 2;
+	s->mtrr_def_type = 0xc06;
+	s->mtrr_physbase[7] = 0xc0000000;
+	s->mtrr_physmask[7] = 0x3fffc0000800;
+	s->mtrr_fixed[10] = 0x0505050505050505;
+	s->seg[SEG_GS].base = 0xffff888012340000;
+	s->dr[0] = 0x1000;
+	s->dr[7] = 0x401;
+	s->xcr0 = 7;
+	s->nmi_masked = 1;
+	s->shadow = 1;
+	s->exception_pending = 1;
+	s->exception_vector = EXC_PF;
+	s->exception_has_error = 1;
+	s->exception_error = 6;
+	for (unsigned i = 160; i < 416; i++) /* XMM */
+		s->xsave[i] = (uint8_t)i;
+	for (unsigned i = 576; i < 832; i++)
+		s->xsave[i] = (uint8_t)(i * 7);
+}
+
+static struct vcpu_state *get(void)
+{
+	struct vcpu_state *s = calloc(1, sizeof(*s));
+
+	cpu_get_state(sys.c, s);
+	return s;
+}
+
+/* Compared as records: the structures have padding. */
+static void assert_same(const struct vcpu_state *a, const struct vcpu_state *b)
+{
+	const struct vcpu_state *s[2] = { a, b };
+	struct state_writer *w[2];
+	const void *bytes[2];
+	size_t len[2];
+
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(state_writer_create(&w[i]), 0);
+		state_save(w[i], &vcpu_state_class, 0, s[i]);
+		assert_int_equal(state_writer_finish(w[i], &bytes[i], &len[i]), 0);
+	}
+	assert_int_equal(len[0], len[1]);
+	assert_memory_equal(bytes[0], bytes[1], len[0]);
+	state_writer_destroy(w[0]);
+	state_writer_destroy(w[1]);
+}
+
+static void set_then_get_gives_the_same_state(void **state)
+{
+	struct vcpu_state *a, *b;
+
+	sys_start(SYS_LONG, 0);
+	a = get();
+	colour(a);
+	assert_int_equal(cpu_set_state(sys.c, a), 0);
+	b = get();
+	assert_same(a, b);
+	free(a);
+	free(b);
+}
+
+static void the_record_loads_into_a_fresh_machine(void **state)
+{
+	struct state_writer *w;
+	struct state_reader *r;
+	struct vcpu_state *a, *b = calloc(1, sizeof(*b)), *after;
+	const void *bytes;
+	size_t len;
+
+	sys_start(SYS_LONG, 3);
+	a = get();
+	colour(a);
+	a->rip = SYS_CODE;
+	assert_int_equal(state_writer_create(&w), 0);
+	state_save(w, &vcpu_state_class, 0, a);
+	assert_int_equal(state_writer_finish(w, &bytes, &len), 0);
+	assert_int_equal(state_reader_create(bytes, len, &r), 0);
+	assert_int_equal(state_load(r, &vcpu_state_class, 0, b), 0);
+	assert_int_equal(state_reader_finish(r), 0);
+	assert_same(a, b);
+	state_reader_destroy(r);
+	state_writer_destroy(w);
+	sys_start(SYS_REAL, 0);
+	assert_int_equal(cpu_set_state(sys.c, b), 0);
+	assert_int_equal(sys.c->cpl, 3);
+	assert_int_equal(sys.c->mode, INSN_MODE64);
+	assert_true(sys.c->flat);
+	after = get();
+	assert_same(a, after);
+	free(a);
+	free(b);
+	free(after);
+}
+
+static void states_that_no_cpu_could_be_in_are_refused_and_change_nothing(void **state)
+{
+	struct vcpu_state *good, *s, *after;
+
+	sys_start(SYS_LONG, 0);
+	good = get();
+	s = malloc(sizeof(*s));
+#define BAD(change)                                                                                           \
+	do {                                                                                                  \
+		*s = *good;                                                                                   \
+		change;                                                                                       \
+		assert_int_equal(cpu_set_state(sys.c, s), -EINVAL);                                           \
+	} while (0)
+	BAD(s->rip = 1ull << 47);
+	BAD(s->rflags = 0);
+	BAD(s->rflags |= 1ull << 40);
+	BAD(s->rflags |= RF_VM); /* not in IA-32e mode */
+	BAD(s->cr0 &= ~(uint64_t)CR0_PE);
+	BAD(s->cr0 |= 1ull << 33);
+	BAD(s->cr3 = 1ull << 50);
+	BAD(s->cr4 |= CR4_LA57);
+	BAD(s->cr4 &= ~(uint64_t)CR4_PAE);
+	BAD(s->cr8 = 16);
+	BAD(s->efer &= ~(uint64_t)EFER_LMA);
+	BAD(s->efer |= 1 << 12);
+	BAD(s->xcr0 = 4);
+	BAD(s->xss = 1);
+	BAD(s->seg[SEG_CS].attr |= ATTR_DB);
+	BAD(s->seg[SEG_CS].attr |= ATTR_NULL);
+	BAD(s->seg[SEG_DS].attr |= 1u << 20);
+	BAD(s->seg[SEG_FS].base = 1ull << 60);
+	BAD(s->gdt.base = 1ull << 60);
+	BAD(s->lstar = 1ull << 60);
+	BAD(s->pat = 2);
+	BAD(s->mtrr_physbase[0] = 7);
+	BAD(s->apic_base |= 1);
+	BAD(s->apic_base |= 1ull << 50);
+	BAD(s->dr[7] |= 1ull << 32);
+	BAD(s->activity = 9);
+	BAD(s->in_smm = 1);
+	BAD(s->exception_vector = 40);
+	BAD(s->xsave_len = 100);
+	BAD(s->xsave_len = 5000);
+	BAD(s->xsave[offsetof(struct cpu_xsave, xstate_bv) + 1] = 1);
+	BAD(s->xsave[offsetof(struct cpu_xsave, xcomp_bv) + 7] = 0x80);
+	BAD(s->xsave[offsetof(struct cpu_xsave, mxcsr) + 2] = 1);
+#undef BAD
+	after = get();
+	assert_same(good, after);
+	free(good);
+	free(s);
+	free(after);
+}
+
+static void a_loaded_exception_is_delivered_first(void **state)
+{
+	struct vcpu_state *s;
+
+	sys_start(SYS_LONG, 0);
+	s = get();
+	s->exception_pending = 1;
+	s->exception_vector = EXC_GP;
+	s->exception_has_error = 1;
+	s->exception_error = 0x18;
+	assert_int_equal(cpu_set_state(sys.c, s), 0);
+	assert_int_equal(RUN(0x90), EXC_GP);
+	assert_int_equal(sys_frame(0, 8), 0x18);
+	free(s);
+}
+
+static void components_without_their_bit_come_up_in_their_initial_state(void **state)
+{
+	struct vcpu_state *s;
+
+	sys_start(SYS_LONG, 0);
+	s = get();
+	colour(s);
+	s->xsave[offsetof(struct cpu_xsave, xstate_bv)] = 0;
+	assert_int_equal(cpu_set_state(sys.c, s), 0);
+	assert_int_equal(sys.c->x.fcw, 0x37f);
+	assert_int_equal(sys.c->x.mxcsr, 0x1f80);
+	assert_int_equal(sys.c->x.xmm[0][5], 0);
+	assert_int_equal(sys.c->x.ymm_hi[0][5], 0);
+	free(s);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(set_then_get_gives_the_same_state),
+		cmocka_unit_test(the_record_loads_into_a_fresh_machine),
+		cmocka_unit_test(states_that_no_cpu_could_be_in_are_refused_and_change_nothing),
+		cmocka_unit_test(a_loaded_exception_is_delivered_first),
+		cmocka_unit_test(components_without_their_bit_come_up_in_their_initial_state),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, teardown);
+}

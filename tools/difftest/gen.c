@@ -1,0 +1,828 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Makes cases. Everything follows from (seed, index): a case can be made again alone.
+ *
+ * A row of the opcode table and a mode give an encoding with random prefixes, registers and
+ * immediates, sometimes an illegal one. The instruction is then decoded, and registers are chosen so
+ * that its operands point where it is interesting: mostly into the data pages, aligned or not, across
+ * their border, into the read-only page, across the ends, nowhere.
+ */
+#include "difftest.h"
+
+#include <string.h>
+
+uint8_t dt_pristine[DT_MEM + DT_PAGE];
+
+static struct dt_options opt;
+/* (row, mode) pairs to choose from */
+static struct {
+	uint16_t row;
+	uint8_t mode;
+} choice[4096];
+static unsigned choices;
+static uint64_t rng;
+
+static uint64_t mix(uint64_t x)
+{
+	x += 0x9e3779b97f4a7c15ull;
+	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ull;
+	x = (x ^ x >> 27) * 0x94d049bb133111ebull;
+	return x ^ x >> 31;
+}
+
+static uint64_t rnd(void)
+{
+	rng += 0x9e3779b97f4a7c15ull;
+	return mix(rng);
+}
+
+/* True once in @n times. */
+static bool one_in(unsigned n)
+{
+	return (rnd() >> 7) % n == 0;
+}
+
+static unsigned below(unsigned n)
+{
+	return (unsigned)((rnd() >> 11) % n);
+}
+
+/* --- values --- */
+
+static uint64_t interesting(void)
+{
+	static const uint64_t v[] = { 0, 1, 2, 0x7f, 0x80, 0xff, 0x100, 0x7fff, 0x8000, 0xffff, 0x10000, 0x7fffffff,
+				      0x80000000, 0xffffffff, 0x100000000, 0x7fffffffffffffff, 0x8000000000000000,
+				      0xfffffffffffffffe, 0xffffffffffffffff, 0xffffffff80000000, 0xaaaaaaaaaaaaaaaa };
+
+	switch (below(8)) {
+	case 0:
+	case 1: return v[below(sizeof(v) / sizeof(v[0]))];
+	case 2: return (uint64_t)(int64_t)(int8_t)rnd();
+	case 3: return 1ull << below(64);
+	case 4: return rnd() & 0xffff;
+	case 5: return rnd() & 0xffffffff;
+	case 6: return DT_DATA + below(2 * DT_PAGE);
+	default: return rnd();
+	}
+}
+
+static float random_float(void)
+{
+	static const uint32_t v[] = { 0, 0x80000000, 0x3f800000, 0xbf800000, 0x7f800000, 0xff800000, 0x7fc00000, 0x7f800001,
+				      0xffc12345, 1, 0x807fffff, 0x00800000, 0x7f7fffff, 0x4f000000, 0xcf000000, 0x5f000000,
+				      0x3f000000, 0x3fc00000, 0x40490fdb };
+	uint32_t b = one_in(3) ? v[below(sizeof(v) / sizeof(v[0]))] : one_in(2) ? (uint32_t)rnd() : 0;
+	float f;
+
+	if (!b)
+		b = (uint32_t)(0x3f000000 + (rnd() & 0x81ffffff)); /* around 1 */
+	memcpy(&f, &b, 4);
+	return f;
+}
+
+static uint64_t random_double(void)
+{
+	static const uint64_t v[] = { 0, 1ull << 63, 0x3ff0000000000000, 0xbff0000000000000, 0x7ff0000000000000,
+				      0xfff0000000000000, 0x7ff8000000000000, 0x7ff0000000000001, 0xfff8123456789abc, 1,
+				      0x800fffffffffffff, 0x0010000000000000, 0x7fefffffffffffff, 0x41e0000000000000,
+				      0xc1e0000000000000, 0x43e0000000000000, 0x3fe0000000000000, 0x400921fb54442d18,
+				      0x41dfffffffc00000, 0x380fffffe0000000, 0x47efffffe0000000 };
+
+	if (one_in(3))
+		return v[below(sizeof(v) / sizeof(v[0]))];
+	if (one_in(2))
+		return rnd();
+	return 0x3fe0000000000000 + (rnd() & 0x803fffffffffffff);
+}
+
+/* 80 bits: all the classes of SDM vol. 1, table 8-3, unsupported ones too */
+static void random_extended(uint8_t *p)
+{
+	uint64_t m = rnd();
+	uint16_t e = (uint16_t)(0x3fff - 8 + below(16));
+
+	switch (below(12)) {
+	case 0: m = 0, e = 0; break;
+	case 1: e = 0, m &= ~(1ull << 63); break;			/* denormal */
+	case 2: e = 0, m |= 1ull << 63; break;				/* pseudo-denormal */
+	case 3: e = 0x7fff, m = 1ull << 63; break;			/* infinity */
+	case 4: e = 0x7fff, m |= 3ull << 62; break;			/* QNaN */
+	case 5: e = 0x7fff, m = (m | 1ull << 63 | 1) & ~(1ull << 62); break; /* SNaN */
+	case 6: m &= ~(1ull << 63); break;				/* unnormal */
+	case 7: e = (uint16_t)(rnd() & 0x7fff), m |= 1ull << 63; break;
+	case 8: m = 1ull << 63; break; /* a power of 2 */
+	case 9: e = 0x403e, m |= 1ull << 63; break; /* near the integers' limit */
+	default: m |= 1ull << 63; break;
+	}
+	e |= (uint16_t)((rnd() & 1) << 15);
+	memcpy(p, &m, 8);
+	memcpy(p + 8, &e, 2);
+}
+
+static void random_vector(uint8_t *p)
+{
+	uint64_t q[2] = { rnd(), rnd() };
+	float f;
+
+	switch (below(8)) {
+	case 0:
+	case 1:
+		for (unsigned i = 0; i < 4; i++) {
+			f = random_float();
+			memcpy(p + 4 * i, &f, 4);
+		}
+		return;
+	case 2:
+	case 3:
+		q[0] = random_double();
+		q[1] = random_double();
+		break;
+	case 4:
+		q[0] = interesting();
+		q[1] = interesting();
+		break;
+	case 5:
+		q[0] = q[1] = 0x0101010101010101ull * (rnd() & 0xff);
+		break;
+	case 6:
+		for (unsigned i = 0; i < 16; i++)
+			p[i] = (uint8_t)((rnd() & 1) ? 0xff : rnd() & 0x80);
+		return;
+	default: break;
+	}
+	memcpy(p, q, 16);
+}
+
+/* Memory before each case: lines of 64 bytes of different kinds. */
+static void fill_pristine(void)
+{
+	rng = mix(opt.seed ^ 0x6d656d6f7279);
+	for (unsigned at = 0; at < sizeof(dt_pristine); at += 64) {
+		uint8_t *p = dt_pristine + at;
+		unsigned kind = below(8);
+		uint8_t same = (uint8_t)rnd();
+
+		for (unsigned i = 0; i < 64; i += 16) {
+			uint64_t q[2] = { interesting(), interesting() };
+
+			switch (kind) {
+			case 0:
+			case 1:
+			case 2: random_vector(p + i); break;
+			case 3: memset(p + i, same, 16); break;
+			case 4: /* code */
+				q[0] = DT_LANDING + below(256);
+				q[1] = one_in(2) ? q[0] : (uint64_t)DT_DATA + below(2 * DT_PAGE);
+				memcpy(p + i, q, 16);
+				break;
+			case 5:
+				random_extended(p + i);
+				memcpy(p + i + 10, q, 6);
+				break;
+			case 6: /* BCD, counts, small */
+				for (unsigned k = 0; k < 16; k++)
+					p[i + k] = (uint8_t)(below(10) | below(10) << 4);
+				break;
+			default: memcpy(p + i, q, 16);
+			}
+		}
+	}
+}
+
+const uint8_t *gen_memory(uint64_t la)
+{
+	if (la >= DT_DATA && la < DT_DATA + 2 * DT_PAGE)
+		return dt_pristine + (la - DT_DATA);
+	if (la >= DT_RO && la < DT_RO + DT_PAGE)
+		return dt_pristine + DT_MEM + (la - DT_RO);
+	if (opt.low_pages && la >= DT_LOW && la < DT_LOW + DT_LOW_PAGES * DT_PAGE)
+		return dt_pristine + 2 * DT_PAGE + (la - DT_LOW);
+	return NULL;
+}
+
+/* Reads @size bytes of memory at @la as they are before a case; false if any is not there. */
+static bool peek(uint64_t la, void *buf, unsigned size)
+{
+	for (unsigned i = 0; i < size; i++) {
+		const uint8_t *p = gen_memory(la + i);
+
+		if (!p)
+			return false;
+		((uint8_t *)buf)[i] = *p;
+	}
+	return true;
+}
+
+/* --- where operands point --- */
+
+static uint64_t target(unsigned size, enum insn_mode mode, unsigned addrsize)
+{
+	uint64_t base = DT_DATA, end = DT_DATA + 2 * DT_PAGE;
+
+	if (!size)
+		size = 1;
+	if (addrsize == 2) {
+		base = DT_LOW;
+		end = DT_LOW + DT_LOW_PAGES * DT_PAGE;
+	}
+	switch (below(32)) {
+	default: {
+		uint64_t a = base + below((unsigned)(end - base) - 512);
+
+		return size & (size - 1) ? a : (a & ~(uint64_t)(size - 1)); /* aligned */
+	}
+	case 0:
+	case 1:
+	case 2:
+	case 3: return base + below((unsigned)(end - base) - 512);
+	case 4:
+	case 5: return base + DT_PAGE - 1 - below(size); /* near or across the pages' border */
+	case 6: return end - 1 - below(size);	    /* at or across the end of what is writable */
+	case 7: return addrsize == 2 ? end : DT_RO + (below(DT_PAGE - 64) & ~63u);
+	case 8: return addrsize == 2 ? end - below(size) : DT_RO + DT_PAGE - 1 - below(size);
+	case 9: return base - below(size + 1);
+	case 10:
+		switch (below(5)) {
+		case 0: return 0;
+		case 1: return mode == INSN_MODE64 ? 0x8000000000000000ull >> below(17) : 0xfffffffeull;
+		case 2: return mode == INSN_MODE64 ? 0x00007ffffffffff8ull + below(16) : 0x40000000ull;
+		case 3: return mode == INSN_MODE64 ? 0xffff800000000000ull - below(16) + 8 : rnd() & 0xffffffff;
+		default: return DT_CODE + below(DT_PAGE);
+		}
+	}
+}
+
+/* --- encoding --- */
+
+struct enc {
+	uint8_t b[32];
+	unsigned n;
+};
+
+static void byte(struct enc *e, unsigned b)
+{
+	e->b[e->n++] = (uint8_t)b;
+}
+
+static unsigned choose_modrm(const struct opcode *op)
+{
+	unsigned mod = below(4), reg = below(8), rm = below(8);
+
+	if (op->ext >= 0)
+		reg = (unsigned)op->ext;
+	if (op->mod == 1 && mod == 3)
+		mod = below(3);
+	if (op->mod >= 2)
+		mod = 3;
+	if (op->mod == 3)
+		rm = (unsigned)op->rm;
+	for (unsigned i = 0; i < 4; i++)
+		if (op->opnd[i].kind == OPND_VM && mod != 3)
+			rm = 4;
+	return mod << 6 | reg << 3 | rm;
+}
+
+static void legacy_prefixes(struct enc *e, const struct opcode *op, enum insn_mode mode)
+{
+	static const uint8_t segs[] = { 0x64, 0x65, 0x64, 0x65, 0x2e, 0x36, 0x3e, 0x26 };
+	bool free_pp = op->pp == PP_ANY && !(op->attr & OP_REPSTR);
+	bool near64 = mode == INSN_MODE64 && (op->attr & OP_FORCE64);
+
+	if (one_in(8))
+		byte(e, segs[below(8)]);
+	if (one_in(10))
+		byte(e, 0x67);
+	if ((op->attr & OP_VEX))
+		return;
+	/* 66 on near branches in 64-bit mode is where AMD and Intel differ */
+	if (op->pp == PP_66 || ((op->pp == PP_ANY || op->pp == PP_NF) && !near64 && one_in(4)) ||
+	    ((op->pp == PP_F3 || op->pp == PP_F2) && one_in(8)))
+		byte(e, 0x66);
+	if (op->pp == PP_F3 || op->pp == PP_F2)
+		byte(e, op->pp == PP_F3 ? 0xf3 : 0xf2);
+	if ((op->attr & OP_REPSTR) && !one_in(3))
+		byte(e, one_in(2) ? 0xf3 : 0xf2);
+	if (free_pp && one_in(24))
+		byte(e, one_in(2) ? 0xf3 : 0xf2);
+	if ((op->attr & OP_LOCK) ? one_in(3) : one_in(64))
+		byte(e, 0xf0);
+	if (one_in(32))
+		byte(e, segs[below(8)]);
+}
+
+static void vex_prefix(struct enc *e, const struct opcode *op, enum insn_mode mode, unsigned *vvvv)
+{
+	unsigned w = op->attr & OP_W0 ? 0 : op->attr & OP_W1 ? 1 : below(2);
+	unsigned l = op->attr & OP_L0 ? 0 : op->attr & OP_L1 ? 1 : below(2);
+	unsigned rxb = mode == INSN_MODE64 ? below(8) : 0;
+	unsigned pp = op->pp == PP_66 ? 1 : op->pp == PP_F3 ? 2 : op->pp == PP_F2 ? 3 : 0;
+
+	*vvvv = op->attr & OP_NOVVVV ? 0 : below(mode == INSN_MODE64 ? 16 : 8);
+	if (one_in(100)) /* an illegal field now and then */
+		l ^= 1;
+	if (one_in(100))
+		*vvvv = below(8);
+	if (op->map == MAP_0F && !w && !(rxb & 3) && one_in(2)) {
+		byte(e, 0xc5);
+		byte(e, (rxb & 4 ? 0 : 0x80) | (~*vvvv & 15) << 3 | l << 2 | pp);
+		return;
+	}
+	byte(e, 0xc4);
+	byte(e, (~rxb & 7) << 5 | op->map);
+	byte(e, w << 7 | (~*vvvv & 15) << 3 | l << 2 | pp);
+}
+
+static void opcode_and_rex(struct enc *e, const struct opcode *op, enum insn_mode mode)
+{
+	unsigned b = op->opcode;
+
+	if (op->attr & OP_PLUSR)
+		b |= below(8);
+	if (op->attr & OP_VEX) {
+		unsigned vvvv;
+
+		vex_prefix(e, op, mode, &vvvv);
+	} else {
+		if (mode == INSN_MODE64 && (op->attr & OP_W1))
+			byte(e, 0x48 | below(8));
+		else if (mode == INSN_MODE64 && one_in(2))
+			byte(e, 0x40 | (op->attr & OP_W0 ? below(8) : below(16)));
+		if (op->map != MAP_ONE)
+			byte(e, 0x0f);
+		if (op->map > MAP_0F)
+			byte(e, op->map == MAP_0F38 ? 0x38 : 0x3a);
+	}
+	byte(e, b);
+}
+
+/* Displacements and immediates: the decoder says later how many of these bytes count. */
+static void tail(struct enc *e, const struct opcode *op)
+{
+	if (op->attr & OP_MODRM) {
+		unsigned modrm = choose_modrm(op);
+
+		byte(e, modrm);
+		if ((modrm >> 6) != 3 && (modrm & 7) == 4 && one_in(8))
+			byte(e, 0x20 | (unsigned)(rnd() & 0xdf)); /* no index */
+	}
+	while (e->n < sizeof(e->b)) {
+		uint64_t v = interesting();
+
+		for (unsigned i = 0; i < 4 && e->n < sizeof(e->b); i++)
+			byte(e, (unsigned)(v >> 8 * i) & 0xff);
+	}
+}
+
+/* --- fitting registers to the instruction --- */
+
+/* Sets general register @n, as wide as the mode has it. */
+static void set_gpr(struct dt_case *c, unsigned n, uint64_t v)
+{
+	if (n < 16)
+		c->in.gpr[n] = c->mode == INSN_MODE64 ? v : (uint32_t)v;
+}
+
+static uint64_t reg_value(const struct dt_case *c, const struct insn *in, unsigned n)
+{
+	if (n == GPR_ZERO)
+		return 0;
+	if (n == GPR_RIP)
+		return c->in.rip + in->len;
+	return c->in.gpr[n];
+}
+
+static uint64_t cut(uint64_t v, unsigned size)
+{
+	return size == 8 ? v : v & ((1ull << 8 * size) - 1);
+}
+
+static uint64_t seg_base(const struct dt_case *c, const struct insn *in)
+{
+	return in->seg == SEG_FS ? c->in.fs_base : in->seg == SEG_GS ? c->in.gs_base : 0;
+}
+
+/* Rewrites the displacement of a memory operand without registers. */
+static void patch_disp(struct dt_case *c, struct insn *in, uint64_t disp)
+{
+	unsigned size = in->flags & INSN_MOFFS ? in->addrsize : in->addrsize == 2 ? 2 : 4;
+	unsigned imm = 0;
+	uint8_t again[16];
+	struct insn probe;
+
+	/* The displacement stands before the immediate, whose length shows by what changes. */
+	memcpy(again, c->bytes, sizeof(again));
+	for (imm = 0; imm <= 8; imm++) {
+		if (in->len < size + imm)
+			return;
+		memcpy(again, c->bytes, sizeof(again));
+		memcpy(again + in->len - imm - size, &disp, size);
+		if (insn_decode(again, sizeof(again), c->mode, &probe) == in->len && probe.row == in->row &&
+		    probe.base == in->base && probe.index == in->index &&
+		    (in->flags & INSN_MOFFS ? probe.imm == cut(disp, size)
+					    : probe.disp == (size == 2 ? (int16_t)disp : (int32_t)disp) &&
+						      (imm == 0 || probe.imm == in->imm))) {
+			memcpy(c->bytes, again, sizeof(again));
+			*in = probe;
+			return;
+		}
+	}
+}
+
+/* Makes the memory operand of @in point to @la. */
+static void aim(struct dt_case *c, struct insn *in, uint64_t la)
+{
+	uint64_t want = cut(la - seg_base(c, in), in->addrsize), have;
+
+	if (in->flags & INSN_MOFFS) {
+		patch_disp(c, in, want);
+	} else if (in->base == GPR_ZERO && in->index == GPR_ZERO) {
+		patch_disp(c, in, want);
+	} else if (in->base == GPR_RIP) {
+		patch_disp(c, in, want - (c->in.rip + in->len));
+	} else if (in->base != GPR_ZERO) {
+		if (in->index == in->base) { /* base * (1 + scale): halve what can be halved */
+			set_gpr(c, in->base, (want - (uint64_t)(int64_t)in->disp) >> in->scale >> 1);
+			return;
+		}
+		have = (uint64_t)(int64_t)in->disp + (reg_value(c, in, in->index) << in->scale);
+		set_gpr(c, in->base, one_in(2) && in->addrsize < 8
+					     ? cut(want - have, in->addrsize) | (rnd() << 8 * in->addrsize)
+					     : want - have);
+	} else {
+		set_gpr(c, in->index, (want - (uint64_t)(int64_t)in->disp) >> in->scale);
+	}
+}
+
+static void find_ea(struct dt_case *c, const struct insn *in)
+{
+	uint64_t ea;
+
+	if (in->flags & INSN_MOFFS)
+		ea = in->imm;
+	else
+		ea = cut(reg_value(c, in, in->base) + (reg_value(c, in, in->index) << in->scale) +
+				 (uint64_t)(int64_t)in->disp,
+			 in->addrsize);
+	c->ea = ea + seg_base(c, in);
+	if (c->mode != INSN_MODE64)
+		c->ea = (uint32_t)c->ea;
+	c->has_ea = true;
+}
+
+static unsigned memory_size(const struct insn *in)
+{
+	for (unsigned i = 0; i < 4; i++) {
+		unsigned k = opcode_table[in->row].opnd[i].kind;
+
+		if (k == OPND_E || k == OPND_M || k == OPND_W || k == OPND_Q || k == OPND_VM || k == OPND_X || k == OPND_Y)
+			return insn_operand_size(in, i);
+	}
+	return 1;
+}
+
+/* Bit strings: the bit offset moves the address; keep it near, mostly. */
+static void fit_bit_offset(struct dt_case *c, const struct insn *in)
+{
+	if (opcode_table[in->row].opnd[1].kind != OPND_G || in->reg == in->base || in->reg == in->index)
+		return;
+	if (!one_in(6))
+		set_gpr(c, in->reg, (uint64_t)((int64_t)below(8192) - 4096));
+}
+
+static void fit_gather(struct dt_case *c, const struct insn *in)
+{
+	bool q = in->id == INSN_ID_VPGATHERQD || in->id == INSN_ID_VPGATHERQQ || in->id == INSN_ID_VGATHERQPS ||
+		 in->id == INSN_ID_VGATHERQPD;
+
+	for (unsigned half = 0; half < 2; half++) {
+		uint8_t *x = half ? c->in.ymm_hi[in->index] : c->in.xmm[in->index];
+		uint8_t *m = half ? c->in.ymm_hi[in->vvvv] : c->in.xmm[in->vvvv];
+
+		for (unsigned i = 0; i < 16; i += q ? 8 : 4) {
+			int64_t v = one_in(20) ? (int64_t)interesting() : (int64_t)below(2000) - 1000;
+
+			memcpy(x + i, &v, q ? 8 : 4);
+		}
+		for (unsigned i = 0; i < 16; i++)
+			if (one_in(2))
+				m[i] ^= 0x80;
+	}
+	if (in->base < 16)
+		set_gpr(c, in->base, (one_in(12) ? DT_DATA : DT_DATA + DT_PAGE) - (uint64_t)(int64_t)in->disp -
+					     seg_base(c, in) + below(64));
+}
+
+static void fit_divide(struct dt_case *c, const struct insn *in)
+{
+	uint64_t v = interesting();
+
+	if (one_in(4))
+		return;
+	if (in->opsize == 1) {
+		c->in.gpr[RAX] = (c->in.gpr[RAX] & ~0xffffull) | below(4096);
+	} else if (in->id == INSN_ID_IDIV) {
+		set_gpr(c, RAX, v);
+		set_gpr(c, RDX, (int64_t)(v << (64 - 8 * in->opsize)) < 0 ? ~0ull : 0);
+	} else {
+		set_gpr(c, RDX, below(4));
+	}
+}
+
+static void fit_compare(struct dt_case *c, const struct insn *in)
+{
+	uint64_t m[2] = { 0 };
+
+	if (one_in(2))
+		return;
+	if (in->flags & INSN_MEM) {
+		if (!c->has_ea || !peek(c->ea, m, in->id == INSN_ID_CMPXCHG16B ? 16 : in->id == INSN_ID_CMPXCHG8B ? 8 : in->opsize))
+			return;
+	} else {
+		m[0] = in->rm_off & 1 ? c->in.gpr[in->rm_off / 8] >> 8 : c->in.gpr[in->rm];
+	}
+	if (in->base == RAX || in->index == RAX || in->base == RDX || in->index == RDX)
+		return;
+	set_gpr(c, RAX, in->id == INSN_ID_CMPXCHG8B ? (uint32_t)m[0] : m[0]);
+	if (in->id == INSN_ID_CMPXCHG8B)
+		set_gpr(c, RDX, m[0] >> 32);
+	if (in->id == INSN_ID_CMPXCHG16B)
+		set_gpr(c, RDX, m[1]);
+}
+
+static void fit_string(struct dt_case *c, const struct insn *in)
+{
+	const struct opcode *op = &opcode_table[in->row];
+	unsigned size = in->opsize, addr = in->addrsize;
+	uint64_t n;
+
+	if (op->implicit & IMPL_RSI)
+		set_gpr(c, RSI, cut(target(size, c->mode, addr) - seg_base(c, in), addr) | (addr == 4 && one_in(2) ? rnd() << 32 : 0));
+	if (op->implicit & IMPL_RDI)
+		set_gpr(c, RDI, cut(target(size, c->mode, addr), addr));
+	if (one_in(3) && (op->implicit & IMPL_RSI) && (op->implicit & IMPL_RDI)) /* overlapping */
+		set_gpr(c, RDI, c->in.gpr[RSI] + below(64) - 32);
+	n = one_in(6) ? interesting() : one_in(4) ? below(700) : below(20);
+	if (addr == 2 && one_in(2))
+		n |= rnd() << 16;
+	set_gpr(c, RCX, n);
+	if (in->id == INSN_ID_SCAS && one_in(2)) {
+		uint64_t v = 0;
+
+		if (peek(c->in.gpr[RDI] + below(4) * size, &v, size))
+			set_gpr(c, RAX, v);
+	}
+}
+
+/* POPF must not load TF or NT: the first would trap into the next case, the second is not the handler's to keep. */
+static void fit_popf(struct dt_case *c, const struct insn *in)
+{
+	for (unsigned i = 0; i < 64; i++) {
+		uint64_t v = 0;
+
+		if (!peek(c->in.gpr[RSP], &v, 2) || !(v & (RF_TF | RF_NT)))
+			return;
+		set_gpr(c, RSP, DT_DATA + (below(2 * DT_PAGE - 16) & ~(unsigned)(in->opsize - 1)));
+	}
+	set_gpr(c, RSP, 0);
+}
+
+static void fit_branch(struct dt_case *c, struct insn *in)
+{
+	uint64_t to = DT_LANDING + below(256);
+
+	if (in->flags & INSN_MEM)
+		return;
+	if (in->id == INSN_ID_JMP_IND || in->id == INSN_ID_CALL_IND) {
+		if (!one_in(8))
+			set_gpr(c, in->rm, to);
+		return;
+	}
+	/* relative: rel32 to somewhere in the code pages; rel8 as it is, but not into the instruction itself */
+	if (opcode_table[in->row].opnd[0].size != 1 && in->opsize != 2 && !one_in(6)) {
+		uint32_t rel = (uint32_t)(to - (c->in.rip + in->len));
+
+		memcpy(c->bytes + in->len - 4, &rel, 4);
+	}
+	for (unsigned i = 0; i < 8; i++) {
+		insn_decode(c->bytes, sizeof(c->bytes), c->mode, in);
+		to = c->in.rip + in->len + in->imm;
+		if (in->opsize == 2)
+			to &= 0xffff;
+		if (in->opsize == 4)
+			to &= 0xffffffff;
+		if (to - c->in.rip >= in->len)
+			break;
+		c->bytes[in->len - 1] = (uint8_t)below(0x60); /* forwards */
+	}
+	if (in->id == INSN_ID_JCXZ || in->id == INSN_ID_LOOP || in->id == INSN_ID_LOOPE || in->id == INSN_ID_LOOPNE)
+		set_gpr(c, RCX, one_in(2) ? below(3) : interesting());
+}
+
+static void fit_stack(struct dt_case *c, const struct insn *in)
+{
+	unsigned size = in->opsize >= 2 ? in->opsize : 8;
+
+	if (in->base == RSP && (in->flags & INSN_MEM) && one_in(2))
+		return;
+	set_gpr(c, RSP, target(size, c->mode, c->mode == INSN_MODE64 ? 8 : 4));
+	if (in->id == INSN_ID_ENTER || in->id == INSN_ID_LEAVE)
+		set_gpr(c, RBP, target(size, c->mode, c->mode == INSN_MODE64 ? 8 : 4));
+	if (in->id == INSN_ID_RET && !one_in(4)) /* to a line of code addresses */
+		for (unsigned i = 0; i < 200; i++) {
+			uint64_t v = 0, sp = DT_DATA + (below(2 * DT_PAGE - 16) & ~15u);
+
+			if (peek(sp, &v, 8) && v >= DT_LANDING && v < DT_LANDING + 256) {
+				set_gpr(c, RSP, sp);
+				break;
+			}
+		}
+}
+
+static void fit_registers(struct dt_case *c, struct insn *in)
+{
+	const struct opcode *op = &opcode_table[in->row];
+
+	if (op->attr & OP_REPSTR)
+		fit_string(c, in);
+	if (op->implicit & IMPL_RSP)
+		fit_stack(c, in);
+	if ((in->flags & INSN_MEM) && memory_size(in) && op->opnd[1].kind != OPND_VM) {
+		aim(c, in, target(memory_size(in), c->mode, in->addrsize));
+		find_ea(c, in);
+	}
+	switch (in->id) {
+	case INSN_ID_BT:
+	case INSN_ID_BTS:
+	case INSN_ID_BTR:
+	case INSN_ID_BTC: fit_bit_offset(c, in); break;
+	case INSN_ID_DIV:
+	case INSN_ID_IDIV: fit_divide(c, in); break;
+	case INSN_ID_CMPXCHG:
+	case INSN_ID_CMPXCHG8B:
+	case INSN_ID_CMPXCHG16B: fit_compare(c, in); break;
+	case INSN_ID_XLAT: set_gpr(c, RBX, cut(target(1, c->mode, in->addrsize) - seg_base(c, in), in->addrsize)); break;
+	case INSN_ID_MASKMOVQ:
+	case INSN_ID_MASKMOVDQU:
+	case INSN_ID_VMASKMOVDQU:
+		set_gpr(c, RDI, cut(target(16, c->mode, in->addrsize) - seg_base(c, in), in->addrsize));
+		break;
+	case INSN_ID_PCMPESTRI:
+	case INSN_ID_PCMPESTRM:
+	case INSN_ID_VPCMPESTRI:
+	case INSN_ID_VPCMPESTRM:
+		if (in->base != RAX && in->index != RAX)
+			set_gpr(c, RAX, (uint64_t)((int64_t)below(48) - 24));
+		if (in->base != RDX && in->index != RDX)
+			set_gpr(c, RDX, (uint64_t)((int64_t)below(48) - 24));
+		break;
+	case INSN_ID_POPF: fit_popf(c, in); break;
+	case INSN_ID_WRFSBASE:
+	case INSN_ID_WRGSBASE: break;
+	default:
+		if (op->opnd[1].kind == OPND_VM)
+			fit_gather(c, in);
+		else if (op->attr & OP_ENDS)
+			fit_branch(c, in);
+		else if (op->implicit & IMPL_RCX_R) /* shift counts */
+			c->in.gpr[RCX] = (c->in.gpr[RCX] & ~0xffull) | below(one_in(4) ? 256 : 70);
+	}
+	if (in->flags & INSN_MEM)
+		find_ea(c, in);
+}
+
+/* --- a case --- */
+
+static void random_state(struct dt_case *c)
+{
+	struct dt_state *s = &c->in;
+	static const uint64_t bases[] = { 0, 0, DT_DATA, 0x1000, 0xfffffffffffff000ull, 0x100000 };
+	uint16_t pending;
+
+	for (unsigned i = 0; i < 16; i++)
+		s->gpr[i] = c->mode == INSN_MODE64 ? interesting() : i < 8 ? (uint32_t)interesting() : 0;
+	s->rflags = RF_FIXED | RF_IF | (rnd() & FL_ALL) | (one_in(6) ? RF_DF : 0) | (one_in(24) ? RF_AC : 0);
+	s->fs_base = bases[below(6)];
+	s->gs_base = bases[below(6)];
+	if (c->mode != INSN_MODE64) {
+		s->fs_base = (uint32_t)s->fs_base;
+		s->gs_base = (uint32_t)s->gs_base;
+	}
+	s->mxcsr = (uint32_t)(0x1f80 | (below(4) << 13) | (one_in(4) ? 0x8000 : 0) | (one_in(4) ? 0x40 : 0) |
+			      (one_in(2) ? below(64) : 0));
+	if (one_in(5))
+		s->mxcsr = (s->mxcsr & ~0x1f80u) | below(64) << 7;
+	s->fcw = (uint16_t)(0x7f | below(4) << 10 | (one_in(2) ? 3 : below(4)) << 8 | (one_in(16) ? 0x1000 : 0));
+	if (one_in(5))
+		s->fcw = (uint16_t)((s->fcw & ~0x3f) | below(64));
+	s->fsw = (uint16_t)(below(8) << 11 | (rnd() & 0x4700));
+	pending = one_in(3) ? (uint16_t)below(64) | (one_in(4) ? 0x40 : 0) : 0;
+	if ((pending & ~s->fcw & 0x3f) && !one_in(4)) /* a pending exception ends nearly every instruction: not too often */
+		pending &= s->fcw & 0x7f;
+	s->fsw |= pending;
+	if (pending & ~s->fcw & 0x3f)
+		s->fsw |= 0x8080;
+	s->ftw = one_in(3) ? 0xff : one_in(3) ? 0 : (uint8_t)rnd();
+	for (unsigned i = 0; i < 8; i++) {
+		memset(s->st[i], 0, 16);
+		random_extended(s->st[i]);
+	}
+	for (unsigned i = 0; i < 16; i++) {
+		random_vector(s->xmm[i]);
+		random_vector(s->ymm_hi[i]);
+	}
+	if (c->mode != INSN_MODE64) {
+		memset(s->xmm[8], 0, sizeof(s->xmm) / 2);
+		memset(s->ymm_hi[8], 0, sizeof(s->ymm_hi) / 2);
+	}
+}
+
+static void choose_place(struct dt_case *c)
+{
+	uint64_t end = DT_CODE + DT_CODE_PAGES * DT_PAGE, rip;
+
+	switch (below(32)) {
+	case 0: rip = DT_CODE + DT_PAGE - 1 - below(15); break; /* across the pages */
+	case 1: rip = end - 1 - below(18); break;	 /* at the very end */
+	default:
+		do {
+			rip = DT_CODE + 256 + below(DT_CODE_PAGES * DT_PAGE - 512);
+		} while (rip + 32 > DT_LANDING && rip < DT_LANDING + 256 + 32);
+	}
+	c->in.rip = rip;
+	c->avail = end - rip < INSN_BYTES_MAX + 1 ? (uint8_t)(end - rip) : INSN_BYTES_MAX + 1;
+}
+
+static bool try_case(struct dt_case *c, unsigned pair)
+{
+	const struct opcode *op = &opcode_table[choice[pair].row];
+	struct enc e = { .n = 0 };
+	struct insn in;
+	int r;
+
+	c->row = choice[pair].row;
+	c->mode = choice[pair].mode;
+	c->has_ea = false;
+	random_state(c);
+	choose_place(c);
+	legacy_prefixes(&e, op, c->mode);
+	opcode_and_rex(&e, op, c->mode);
+	tail(&e, op);
+	memcpy(c->bytes, e.b, sizeof(c->bytes));
+	r = insn_decode(c->bytes, sizeof(c->bytes), c->mode, &in);
+	if (r == DECODE_LONG || r == DECODE_MORE)
+		return false;
+	if (r > 0) {
+		if (!(opcode_table[in.row].attr & OP_USER))
+			return false;
+		fit_registers(c, &in);
+		r = insn_decode(c->bytes, sizeof(c->bytes), c->mode, &in);
+		if (r <= 0 || compare_excluded(c, &in))
+			return false;
+		c->row = in.row;
+	} else if (!one_in(10)) {
+		return false; /* illegal forms: fewer of them */
+	}
+	c->decoded = (int8_t)r;
+	c->len = r > 0 ? (uint8_t)r : INSN_BYTES_MAX;
+	memset(c->bytes + c->len, 0xcc, sizeof(c->bytes) - c->len);
+	return true;
+}
+
+void gen_case(uint64_t index, struct dt_case *c)
+{
+	rng = mix(opt.seed * 0x9e3779b97f4a7c15ull ^ mix(index));
+	memset(c, 0, sizeof(*c));
+	c->index = index;
+	while (!try_case(c, below(choices)))
+		;
+}
+
+void gen_init(const struct dt_options *o)
+{
+	struct insn probe;
+
+	opt = *o;
+	insn_decode((const uint8_t *)"\x90", 1, INSN_MODE64, &probe);
+	fill_pristine();
+	choices = 0;
+	for (unsigned r = 0; r < opcode_count; r++) {
+		const struct opcode *op = &opcode_table[r];
+
+		if (!(op->attr & OP_USER) || (opt.row && strcmp(opt.row, op->name)))
+			continue;
+		if (opt.mode64 && !(op->attr & OP_NO64)) {
+			choice[choices].row = (uint16_t)r;
+			choice[choices++].mode = INSN_MODE64;
+		}
+		if (opt.mode32 && !(op->attr & OP_ONLY64) && !(op->attr & OP_W1 && !(op->attr & OP_VEX))) {
+			choice[choices].row = (uint16_t)r;
+			choice[choices++].mode = INSN_MODE32;
+		}
+	}
+}
+
+unsigned gen_rows(void)
+{
+	return choices;
+}

@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* difftest: options, the loop over batches, reports. */
+#include "difftest.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { STATUS_EQUAL = 0, STATUS_DIFFERENT = 1 }; /* and STATUS_USAGE, STATUS_HOST of host/error.h */
+enum { ROWS = 4096 };
+
+static struct {
+	uint64_t count, index;
+	bool one, list, json, verbose;
+	unsigned max_reports;
+} args = { .count = 100000, .max_reports = 20 };
+
+/* Executed and different cases of each row and mode (0: 32, 1: 64) */
+static struct {
+	uint32_t run, different;
+} coverage[ROWS][2];
+
+static void usage(FILE *f)
+{
+	fputs("Usage: difftest [OPTION]...\n"
+	      "Runs random instructions on this CPU and under engine soft, and compares everything.\n\n"
+	      "  --count N     instructions to run (100000)\n"
+	      "  --seed N      of the generator; default: the time\n"
+	      "  --index N     run this one case of the seed alone, and show it\n"
+	      "  --mode M      64, 32 or both (both)\n"
+	      "  --row NAME    only this mnemonic, as the opcode table has it\n"
+	      "  --list        list how often each row ran\n"
+	      "  --reports N   show at most N differences (20)\n"
+	      "  --json        the summary as JSON\n\n"
+	      "Status: 0 no difference, 1 differences, 2 bad usage, 4 the host cannot do this.\n",
+	      f);
+}
+
+static void print_state(const char *title, const struct dt_state *s)
+{
+	static const char *const names[16] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
+					       "r8 ", "r9 ", "r10", "r11", "r12", "r13", "r14", "r15" };
+
+	printf("  %s\n", title);
+	for (unsigned i = 0; i < 16; i++)
+		printf("    %s %016" PRIx64 "%s", names[i], s->gpr[i], i % 4 == 3 ? "\n" : "");
+	printf("    rip %016" PRIx64 "    rflags %08" PRIx64 " fs %" PRIx64 " gs %" PRIx64 "\n", s->rip, s->rflags, s->fs_base,
+	       s->gs_base);
+	printf("    fcw %04x fsw %04x ftw %02x mxcsr %08x\n", s->fcw, s->fsw, s->ftw, s->mxcsr);
+}
+
+static void print_vectors(const struct dt_state *s)
+{
+	for (unsigned i = 0; i < 16; i++) {
+		printf("    ymm%-2u ", i);
+		for (unsigned k = 16; k-- > 0;)
+			printf("%02x", s->ymm_hi[i][k]);
+		printf("'");
+		for (unsigned k = 16; k-- > 0;)
+			printf("%02x", s->xmm[i][k]);
+		if (i < 8) {
+			printf("  st%u ", i);
+			for (unsigned k = 10; k-- > 0;)
+				printf("%02x", s->st[i][k]);
+		}
+		printf("\n");
+	}
+}
+
+static void print_case(const struct dt_case *c)
+{
+	struct insn in;
+	char text[128] = "(illegal)";
+
+	if (c->decoded > 0 && insn_decode(c->bytes, sizeof(c->bytes), c->mode, &in) > 0)
+		insn_print(&in, c->in.rip, text, sizeof(text));
+	printf("#%" PRIu64 " mode %d, row %u:", c->index, c->mode == INSN_MODE64 ? 64 : 32, c->row);
+	for (unsigned i = 0; i < (c->decoded > 0 ? c->len : 15u); i++)
+		printf(" %02x", c->bytes[i]);
+	printf("  %s\n", text);
+	if (c->has_ea) {
+		printf("    memory operand at %" PRIx64 ":", c->ea);
+		for (unsigned i = 0; i < 16; i++) {
+			const uint8_t *p = gen_memory(c->ea + i);
+
+			if (p)
+				printf(" %02x", *p);
+			else
+				printf(" --");
+		}
+		printf("\n");
+	}
+}
+
+static bool uses_vectors(const struct dt_case *c)
+{
+	return opcode_table[c->row].attr & (OP_X87 | OP_MMX | OP_SSE | OP_AVX);
+}
+
+/* Runs one batch; returns how many cases differed. */
+static unsigned run_batch(uint64_t first, unsigned n)
+{
+	static struct dt_case cases[DT_BATCH];
+	static struct dt_result native[DT_BATCH];
+	static struct dt_result soft;
+	static unsigned reports;
+	static char why[16384];
+	unsigned bad = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		gen_case(first + i, &cases[i]);
+	native_run(cases, n, native);
+	for (unsigned i = 0; i < n; i++) {
+		const struct dt_case *c = &cases[i];
+		bool equal;
+
+		soft_run(c, &soft);
+		equal = compare_results(c, &native[i], &soft, why, sizeof(why));
+		coverage[c->row][c->mode == INSN_MODE64].run++;
+		if (equal && !args.one)
+			continue;
+		if (!equal) {
+			coverage[c->row][c->mode == INSN_MODE64].different++;
+			bad++;
+			if (reports++ >= args.max_reports)
+				continue;
+		}
+		print_case(c);
+		print_state("before", &c->in);
+		if (uses_vectors(c))
+			print_vectors(&c->in);
+		if (args.one) {
+			print_state("host", &native[i].out);
+			print_state("soft", &soft.out);
+			printf("  host ended by vector %u error %x cr2 %" PRIx64 "\n", native[i].vector, native[i].error,
+			       native[i].cr2);
+		}
+		fputs(why, stdout);
+	}
+	return bad;
+}
+
+static int parse(int argc, char **argv, struct dt_options *o)
+{
+	static const struct option options[] = {
+		{ "count", required_argument, NULL, 'c' }, { "seed", required_argument, NULL, 's' },
+		{ "index", required_argument, NULL, 'i' }, { "mode", required_argument, NULL, 'm' },
+		{ "row", required_argument, NULL, 'r' },   { "list", no_argument, NULL, 'l' },
+		{ "json", no_argument, NULL, 'j' },	   { "reports", required_argument, NULL, 'n' },
+		{ "help", no_argument, NULL, 'h' },	   { 0 },
+	};
+	int opt;
+
+	while ((opt = getopt_long(argc, argv, "", options, NULL)) >= 0) {
+		switch (opt) {
+		case 'c': args.count = strtoull(optarg, NULL, 0); break;
+		case 's': o->seed = strtoull(optarg, NULL, 0); break;
+		case 'i':
+			args.index = strtoull(optarg, NULL, 0);
+			args.one = true;
+			args.count = 1;
+			break;
+		case 'm':
+			o->mode64 = !strcmp(optarg, "64") || !strcmp(optarg, "both");
+			o->mode32 = !strcmp(optarg, "32") || !strcmp(optarg, "both");
+			if (!o->mode64 && !o->mode32)
+				return -1;
+			break;
+		case 'r': o->row = optarg; break;
+		case 'l': args.list = true; break;
+		case 'j': args.json = true; break;
+		case 'n': args.max_reports = (unsigned)strtoul(optarg, NULL, 0); break;
+		case 'h': usage(stdout); exit(STATUS_EQUAL);
+		default: return -1;
+		}
+	}
+	return optind == argc ? 0 : -1;
+}
+
+static void print_list(void)
+{
+	for (unsigned r = 0; r < opcode_count && r < ROWS; r++) {
+		const struct opcode *op = &opcode_table[r];
+
+		if (!(op->attr & OP_USER))
+			continue;
+		printf("%4u %-16s map %u %02x  64: %8u (%u)  32: %8u (%u)\n", r, op->name, op->map, op->opcode,
+		       coverage[r][1].run, coverage[r][1].different, coverage[r][0].run, coverage[r][0].different);
+	}
+}
+
+/* Mnemonics with differences, on one line each. */
+static void print_bad_rows(void)
+{
+	for (unsigned r = 0; r < opcode_count && r < ROWS; r++)
+		for (unsigned m = 0; m < 2; m++)
+			if (coverage[r][m].different)
+				printf("row %u %s (map %u %02x, mode %s): %u of %u differ\n", r, opcode_table[r].name,
+				       opcode_table[r].map, opcode_table[r].opcode, m ? "64" : "32",
+				       coverage[r][m].different, coverage[r][m].run);
+}
+
+int main(int argc, char **argv)
+{
+	struct dt_options o = { .seed = (uint64_t)time(NULL), .mode64 = true, .mode32 = true, .low_pages = true };
+	uint64_t done = 0, bad = 0;
+	struct timespec t0, t1;
+	double seconds;
+	int r;
+
+	if (parse(argc, argv, &o)) {
+		usage(stderr);
+		return STATUS_USAGE;
+	}
+	gen_init(&o);
+	if (!gen_rows()) {
+		fprintf(stderr, "difftest: no such row can be run: %s\n", o.row ? o.row : "(any)");
+		return STATUS_USAGE;
+	}
+	r = native_init(&o.low_pages);
+	if (!r)
+		r = soft_init(o.low_pages);
+	if (r) {
+		fprintf(stderr, "difftest: cannot set up: %s\n", strerror(-r));
+		return STATUS_HOST;
+	}
+	gen_init(&o);
+	if (!args.json)
+		printf("seed %" PRIu64 ", %u rows\n", o.seed, gen_rows());
+	fflush(stdout);
+	clock_gettime(CLOCK_MONOTONIC, &t0);
+	while (done < args.count) {
+		unsigned n = args.count - done < DT_BATCH ? (unsigned)(args.count - done) : DT_BATCH;
+
+		bad += run_batch(args.index + done, n);
+		done += n;
+	}
+	native_finish();
+	clock_gettime(CLOCK_MONOTONIC, &t1);
+	seconds = (double)(t1.tv_sec - t0.tv_sec) + (double)(t1.tv_nsec - t0.tv_nsec) / 1e9;
+	if (args.list)
+		print_list();
+	if (args.json) {
+		printf("{\"seed\": %" PRIu64 ", \"executed\": %" PRIu64 ", \"different\": %" PRIu64
+		       ", \"rows\": %u, \"seconds\": %.1f}\n",
+		       o.seed, done, bad, gen_rows(), seconds);
+	} else {
+		print_bad_rows();
+		printf("%" PRIu64 " executed, %" PRIu64 " differ, %.1f s\n", done, bad, seconds);
+	}
+	return bad ? STATUS_DIFFERENT : STATUS_EQUAL;
+}

@@ -1,0 +1,433 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The host CPU as oracle. A forked child runs a batch of cases, each with one signal: the handler of
+ * the signal that ends a case saves its outcome, loads the next case into the signal frame, and
+ * the return from the signal loads all registers at once, in 64-bit mode or, by the code
+ * selector, in compatibility mode (Linux, arch/x86/kernel/signal_64.c; struct sigcontext).
+ *
+ * FS and GS bases are not in the frame: the handler's entry saves the case's and restores the
+ * child's before any C code runs, with RDFSBASE and WRFSBASE.
+ *
+ * The child touches only shared memory after its first case. When it dies or hangs, the parent
+ * books that on the case it was at and forks another for the rest.
+ */
+#include "difftest.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+/* uc_flags: SS of the frame is to be restored as it is (asm/ucontext.h) */
+enum { UC_SIGCONTEXT_SS_ = 2, UC_STRICT_RESTORE_SS_ = 4 };
+enum { XSTATE_BV_OFFSET = 512, YMM_OFFSET = 576 };
+enum { FIRST_RUN = -1 };
+
+/* Shared between parent and child */
+struct shared {
+	_Atomic uint32_t go, done; /* batch counters: the child works while go != done */
+	_Atomic uint32_t at;	   /* case under way */
+	uint32_t n;
+	struct dt_case cases[DT_BATCH];
+	struct dt_result results[DT_BATCH];
+};
+
+static struct shared *sh;
+static uint8_t *code_alias; /* writable view of the code pages */
+static uint8_t *code_view = (uint8_t *)(uintptr_t)DT_CODE;
+static uint8_t *data = (uint8_t *)(uintptr_t)DT_DATA;
+static uint8_t *low_pages; /* NULL: could not be mapped */
+static pid_t child;
+
+/* --- the child --- */
+
+static uint64_t own_fs, own_gs;	  /* the child's */
+uint64_t dt_case_fs, dt_case_gs;  /* of the case that ended, then of the next */
+uint64_t dt_own_fs, dt_own_gs;
+static int current = FIRST_RUN;
+static uint32_t batch_end;
+static greg_t start_gregs[NGREG];
+static uint8_t start_fp[8192] __attribute__((aligned(64)));
+static uint32_t start_fp_len;
+
+void dt_on_signal(int sig, siginfo_t *info, void *context);
+void dt_signal_entry(void);
+
+/*
+ * Entered with the case's FS and GS base, and whatever flags the kernel left: they are cleaned
+ * before C code runs (AC would make it fault, NT and ID would leak into the next case).
+ */
+__asm__(".text\n"
+	".globl dt_signal_entry\n"
+	"dt_signal_entry:\n"
+	"	pushq $0x202\n"
+	"	popfq\n"
+	"	rdfsbase %rax\n"
+	"	movq %rax, dt_case_fs(%rip)\n"
+	"	rdgsbase %rax\n"
+	"	movq %rax, dt_case_gs(%rip)\n"
+	"	movq dt_own_fs(%rip), %rax\n"
+	"	wrfsbase %rax\n"
+	"	movq dt_own_gs(%rip), %rax\n"
+	"	wrgsbase %rax\n"
+	"	subq $8, %rsp\n"
+	"	call dt_on_signal\n"
+	"	addq $8, %rsp\n"
+	"	movq dt_case_fs(%rip), %rax\n"
+	"	wrfsbase %rax\n"
+	"	movq dt_case_gs(%rip), %rax\n"
+	"	wrgsbase %rax\n"
+	"	ret\n");
+
+static uint64_t frame_word(const uint8_t *p)
+{
+	uint64_t v;
+
+	memcpy(&v, p, 8);
+	return v;
+}
+
+static void save_fp(struct dt_state *s, const uint8_t *fp)
+{
+	uint64_t bv = frame_word(fp + XSTATE_BV_OFFSET);
+
+	if (bv & 1) {
+		memcpy(&s->fcw, fp, 2);
+		memcpy(&s->fsw, fp + 2, 2);
+		s->ftw = fp[4];
+		for (unsigned i = 0; i < 8; i++) {
+			memcpy(s->st[i], fp + 32 + 16 * i, 10);
+			memset(s->st[i] + 10, 0, 6);
+		}
+	} else { /* not written: in its initial state */
+		s->fcw = 0x37f;
+		s->fsw = 0;
+		s->ftw = 0;
+		memset(s->st, 0, sizeof(s->st));
+	}
+	memcpy(&s->mxcsr, fp + 24, 4);
+	if (bv & 2)
+		memcpy(s->xmm, fp + 160, sizeof(s->xmm));
+	else
+		memset(s->xmm, 0, sizeof(s->xmm));
+	if (bv & 4)
+		memcpy(s->ymm_hi, fp + YMM_OFFSET, sizeof(s->ymm_hi));
+	else
+		memset(s->ymm_hi, 0, sizeof(s->ymm_hi));
+}
+
+static void load_fp(const struct dt_state *s, uint8_t *fp)
+{
+	uint64_t bv = frame_word(fp + XSTATE_BV_OFFSET) | 7;
+
+	memset(fp, 0, 24);
+	memcpy(fp, &s->fcw, 2);
+	memcpy(fp + 2, &s->fsw, 2);
+	fp[4] = s->ftw;
+	memcpy(fp + 24, &s->mxcsr, 4);
+	memcpy(fp + 32, s->st, sizeof(s->st));
+	memcpy(fp + 160, s->xmm, sizeof(s->xmm));
+	memcpy(fp + YMM_OFFSET, s->ymm_hi, sizeof(s->ymm_hi));
+	memcpy(fp + XSTATE_BV_OFFSET, &bv, 8);
+}
+
+/* Register numbers of struct sigcontext in encoding order */
+static const uint8_t greg_of[16] = { REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
+				     REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15 };
+
+static void save_result(struct dt_result *r, const ucontext_t *uc)
+{
+	const greg_t *g = uc->uc_mcontext.gregs;
+
+	for (unsigned i = 0; i < 16; i++)
+		r->out.gpr[i] = (uint64_t)g[greg_of[i]];
+	r->out.rip = (uint64_t)g[REG_RIP];
+	r->out.rflags = (uint64_t)g[REG_EFL];
+	r->out.fs_base = dt_case_fs;
+	r->out.gs_base = dt_case_gs;
+	r->vector = (uint32_t)g[REG_TRAPNO];
+	r->error = (uint32_t)g[REG_ERR];
+	r->cr2 = r->vector == EXC_PF ? (uint64_t)g[REG_CR2] : 0;
+	save_fp(&r->out, (const uint8_t *)uc->uc_mcontext.fpregs);
+	dt_memory_diff(data, low_pages, r);
+}
+
+static void place_code(const struct dt_case *c, bool put)
+{
+	uint8_t *p = code_alias + (c->in.rip - DT_CODE);
+
+	if (put)
+		memcpy(p, c->bytes, c->avail < c->len ? c->avail : c->len);
+	else
+		memset(p, 0xcc, c->avail < c->len ? c->avail : c->len);
+}
+
+static void load_case(const struct dt_case *c, ucontext_t *uc)
+{
+	greg_t *g = uc->uc_mcontext.gregs;
+	uint64_t cs = c->mode == INSN_MODE64 ? DT_CODE64_SEL : DT_CODE32_SEL;
+
+	place_code(c, true);
+	for (unsigned i = 0; i < 16; i++)
+		g[greg_of[i]] = (greg_t)c->in.gpr[i];
+	g[REG_RIP] = (greg_t)c->in.rip;
+	g[REG_EFL] = (greg_t)c->in.rflags;
+	g[REG_CSGSFS] = (greg_t)(cs | (uint64_t)DT_DATA_SEL << 48);
+	uc->uc_flags |= UC_SIGCONTEXT_SS_ | UC_STRICT_RESTORE_SS_;
+	load_fp(&c->in, (uint8_t *)uc->uc_mcontext.fpregs);
+	dt_case_fs = c->in.fs_base;
+	dt_case_gs = c->in.gs_base;
+}
+
+/* Back to where the child raised its first signal. */
+static void load_start(ucontext_t *uc)
+{
+	memcpy(uc->uc_mcontext.gregs, start_gregs, sizeof(start_gregs));
+	uc->uc_flags |= UC_SIGCONTEXT_SS_ | UC_STRICT_RESTORE_SS_;
+	memcpy(uc->uc_mcontext.fpregs, start_fp, start_fp_len);
+	dt_case_fs = dt_own_fs;
+	dt_case_gs = dt_own_gs;
+}
+
+void dt_on_signal(int sig, siginfo_t *info, void *context)
+{
+	ucontext_t *uc = context;
+
+	(void)sig;
+	(void)info;
+	if (current == FIRST_RUN) {
+		memcpy(start_gregs, uc->uc_mcontext.gregs, sizeof(start_gregs));
+		memcpy(start_fp, uc->uc_mcontext.fpregs, start_fp_len);
+		current = (int)atomic_load(&sh->at);
+	} else {
+		save_result(&sh->results[current], uc);
+		place_code(&sh->cases[current], false);
+		current++;
+	}
+	atomic_store_explicit(&sh->at, (uint32_t)current, memory_order_release);
+	if ((uint32_t)current == batch_end) {
+		current = FIRST_RUN;
+		load_start(uc);
+		return;
+	}
+	load_case(&sh->cases[current], uc);
+}
+
+static uint64_t read_fs(void)
+{
+	uint64_t v;
+
+	__asm__ volatile("rdfsbase %0" : "=r"(v));
+	return v;
+}
+
+static uint64_t read_gs(void)
+{
+	uint64_t v;
+
+	__asm__ volatile("rdgsbase %0" : "=r"(v));
+	return v;
+}
+
+/* DS and ES as compatibility mode needs them; FS and GS too, then their bases again. */
+static void load_selectors(void)
+{
+	__asm__ volatile("mov %0, %%ds\n\tmov %0, %%es\n\tmov %0, %%fs\n\twrfsbase %1\n\tmov %0, %%gs\n\twrgsbase %2"
+			 :
+			 : "r"((uint32_t)DT_DATA_SEL), "r"(own_fs), "r"(own_gs)
+			 : "memory");
+}
+
+/* fork() does not copy the page tables of shared memory: a read-only page would fault as not present. */
+static void touch_pages(void)
+{
+	for (unsigned i = 0; i < DT_DATA_PAGES; i++)
+		*(volatile uint8_t *)(data + i * DT_PAGE);
+	for (unsigned i = 0; i < DT_CODE_PAGES; i++)
+		*(volatile uint8_t *)(code_view + i * DT_PAGE);
+	for (unsigned i = 0; low_pages && i < DT_LOW_PAGES; i++)
+		*(volatile uint8_t *)(low_pages + i * DT_PAGE);
+}
+
+static _Noreturn void child_main(void)
+{
+	static uint8_t stack[65536] __attribute__((aligned(64)));
+	static const int signals[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS };
+	stack_t ss = { .ss_sp = stack, .ss_size = sizeof(stack) };
+	struct sigaction sa = { .sa_flags = SA_ONSTACK | SA_SIGINFO | SA_NODEFER };
+	uint32_t eax, ebx, ecx, edx;
+
+	/* length of the standard-format XSAVE area for what is enabled in XCR0 */
+	__asm__ volatile("cpuid" : "=a"(eax), "=b"(ebx), "=c"(ecx), "=d"(edx) : "a"(13), "c"(0));
+	start_fp_len = ebx < sizeof(start_fp) ? ebx : sizeof(start_fp);
+	dt_own_fs = own_fs = read_fs();
+	dt_own_gs = own_gs = read_gs();
+	load_selectors();
+	touch_pages();
+	sa.sa_sigaction = (void (*)(int, siginfo_t *, void *))(void *)dt_signal_entry;
+	sigaltstack(&ss, NULL);
+	for (unsigned i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+		sigaction(signals[i], &sa, NULL);
+	for (;;) {
+		uint32_t go;
+
+		while ((go = atomic_load(&sh->go)) == atomic_load(&sh->done))
+			usleep(20);
+		batch_end = sh->n;
+		if (atomic_load(&sh->at) < batch_end)
+			__asm__ volatile("int3" ::: "memory");
+		atomic_store(&sh->done, go);
+	}
+}
+
+/* --- the parent --- */
+
+static int map_at(uint64_t la, size_t len, int prot)
+{
+	void *p = mmap((void *)(uintptr_t)la, len, prot,
+		       MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE | MAP_FIXED_NOREPLACE, -1, 0);
+
+	if (p == MAP_FAILED)
+		return -errno;
+	return p == (void *)(uintptr_t)la ? 0 : -EEXIST;
+}
+
+static int map_code(void)
+{
+	int fd = memfd_create("difftest-code", MFD_CLOEXEC);
+	size_t len = DT_CODE_PAGES * DT_PAGE;
+	void *p;
+
+	if (fd < 0)
+		return -errno;
+	if (ftruncate(fd, (off_t)len)) {
+		close(fd);
+		return -errno;
+	}
+	code_alias = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
+	memset(code_alias, 0xcc, len);
+	p = mmap(code_view, len, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_POPULATE | MAP_FIXED_NOREPLACE, fd, 0);
+	close(fd);
+	return p == code_view && code_alias != MAP_FAILED ? 0 : -EEXIST;
+}
+
+int native_init(bool *low)
+{
+	int r = map_code();
+
+	if (r)
+		return r;
+	r = map_at(DT_DATA, DT_DATA_PAGES * DT_PAGE, PROT_READ | PROT_WRITE);
+	if (r)
+		return r;
+	*low = *low && !map_at(DT_LOW, DT_LOW_PAGES * DT_PAGE, PROT_READ | PROT_WRITE);
+	if (*low)
+		low_pages = (uint8_t *)(uintptr_t)DT_LOW;
+	memcpy(data, dt_pristine, 2 * DT_PAGE);
+	if (low_pages)
+		memcpy(low_pages, dt_pristine + 2 * DT_PAGE, DT_LOW_PAGES * DT_PAGE);
+	memcpy(data + 2 * DT_PAGE, dt_pristine + DT_MEM, DT_PAGE);
+	if (mprotect(data + 2 * DT_PAGE, DT_PAGE, PROT_READ))
+		return -errno;
+	sh = mmap(NULL, sizeof(*sh), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	return sh == MAP_FAILED ? -errno : 0;
+}
+
+static void start_child(void)
+{
+	fflush(NULL);
+	child = fork();
+	if (child == 0)
+		child_main();
+	if (child < 0) {
+		perror("difftest: fork");
+		exit(4);
+	}
+}
+
+static uint64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+/* Waits for the batch: 0; or the DT_* that the case at sh->at ended with. */
+static unsigned wait_batch(void)
+{
+	uint32_t last = atomic_load(&sh->at);
+	uint64_t since = now_ms();
+
+	while (atomic_load(&sh->done) != atomic_load(&sh->go)) {
+		uint32_t at = atomic_load(&sh->at);
+		int status;
+
+		if (at != last) {
+			last = at;
+			since = now_ms();
+		}
+		if (waitpid(child, &status, WNOHANG) == child)
+			return DT_DIED;
+		if (now_ms() - since > 3000) {
+			kill(child, SIGKILL);
+			waitpid(child, &status, 0);
+			return DT_STUCK;
+		}
+		usleep(50);
+	}
+	return 0;
+}
+
+/* A case that ended its child may have left anything behind. */
+static void restore_pages(const struct dt_case *c)
+{
+	memcpy(data, dt_pristine, 2 * DT_PAGE);
+	if (low_pages)
+		memcpy(low_pages, dt_pristine + 2 * DT_PAGE, DT_LOW_PAGES * DT_PAGE);
+	place_code(c, false);
+}
+
+void native_run(const struct dt_case *cases, unsigned n, struct dt_result *results)
+{
+	memcpy(sh->cases, cases, n * sizeof(*cases));
+	sh->n = n;
+	atomic_store(&sh->at, 0);
+	while (atomic_load(&sh->at) < n) {
+		unsigned bad;
+		uint32_t at;
+
+		if (!child)
+			start_child();
+		atomic_fetch_add(&sh->go, 1);
+		bad = wait_batch();
+		if (!bad)
+			continue;
+		child = 0;
+		at = atomic_load(&sh->at);
+		memset(&sh->results[at], 0, sizeof(sh->results[at]));
+		sh->results[at].vector = bad;
+		restore_pages(&sh->cases[at]);
+		atomic_store(&sh->at, at + 1);
+		atomic_store(&sh->done, atomic_load(&sh->go));
+	}
+	memcpy(results, sh->results, n * sizeof(*results));
+}
+
+void native_finish(void)
+{
+	if (child) {
+		kill(child, SIGKILL);
+		waitpid(child, NULL, 0);
+		child = 0;
+	}
+}
