@@ -160,51 +160,9 @@ static void fill(const struct state_field *f, char *object, struct input *in)
 				fill(f->sub, element, in);
 			} else if (take(in, 1) & 1) {
 				for (uint32_t k = 0; k < f->size; k++)
-					element[k] = (char)take(in, 1);
-				/* The reader makes 0 or 1 of a bool; the table cannot tell it from a byte. */
+					element[k] = (char)(take(in, 1) & (f->flags & STATE_BOOL ? 1 : 0xff));
 			}
 		}
-}
-
-/* Bools of the tables, after fill(). */
-static void tidy(void)
-{
-#define BOOL(x) ((x) = (bool)(*(unsigned char *)&(x) & 1))
-	BOOL(b.uart.thre_pending);
-	BOOL(b.uart.timeout_pending);
-	BOOL(b.pic.output);
-	for (unsigned i = 0; i < 2; i++) {
-		struct i8259 *c = &b.pic.pic[i];
-
-		BOOL(c->need_icw4);
-		BOOL(c->single);
-		BOOL(c->ltim);
-		BOOL(c->read_isr);
-		BOOL(c->poll);
-		BOOL(c->special_mask);
-		BOOL(c->rotate_aeoi);
-		BOOL(c->ready);
-	}
-	BOOL(b.pit.out0);
-	for (unsigned i = 0; i < 3; i++) {
-		struct i8254_counter *c = &b.pit.counter[i];
-
-		BOOL(c->bcd);
-		BOOL(c->gate);
-		BOOL(c->written);
-		BOOL(c->loaded);
-		BOOL(c->running);
-		BOOL(c->write_high);
-		BOOL(c->read_high);
-		BOOL(c->change);
-		BOOL(c->rise_due);
-		BOOL(c->latched);
-		BOOL(c->status_latched);
-		BOOL(c->latch_high);
-	}
-	BOOL(b.kbc.from_kbd);
-	BOOL(b.kbc.kbd_scanning);
-#undef BOOL
 }
 
 static void load(unsigned n, struct input *in)
@@ -214,7 +172,6 @@ static void load(unsigned n, struct input *in)
 	if (!ops->state)
 		return;
 	fill(ops->state->fields, chips[n].chip, in);
-	tidy();
 	if (ops->loaded && ops->loaded(chips[n].chip))
 		build();
 }

@@ -55,7 +55,7 @@ static void print_table(const struct diagnosis *d)
 		if (*f->fix)
 			printf("%-8s %-*s  to get it: %s\n", "", width, "", f->fix);
 	}
-	printf("%-8s %-*s  %s (%s)\n", d->engine_ok ? "ok" : "missing", width, "engine that 'auto' takes", d->engine, d->why);
+	printf("%-8s %-*s  %s\n", d->engine_ok ? "ok" : "missing", width, "engine that 'auto' takes", d->why);
 	printf("\n%s\n", d->can_run ? "A VM can run here." : "No VM can run here: see what is missing above.");
 }
 

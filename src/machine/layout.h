@@ -36,6 +36,7 @@
 /* ISA interrupts; on the I/O APIC their pin is the same, but for IRQ 0 */
 #define IRQ_PIT 0
 #define IRQ_KBD 1
+#define IRQ_MOUSE 12
 #define IRQ_COM1 4
 #define IRQ_RTC 8
 #define IRQ_SCI 9

@@ -288,7 +288,14 @@ int vm_boot(struct vm *vm, struct error *err)
 	ret = boot_load(vm->ram, &config, &bsp, err);
 	if (ret)
 		return ret;
-	return set_state(vm, 0, &bsp, err);
+	ret = set_state(vm, 0, &bsp, err);
+	for (unsigned i = 1; i < vm->cpus && !ret; i++) {
+		struct vcpu_state ap = vm->vcpu[i].reset;
+
+		boot_prepare_ap(&ap);
+		ret = set_state(vm, i, &ap, err);
+	}
+	return ret;
 }
 
 /*

@@ -75,7 +75,7 @@ DefinitionBlock ("", "DSDT", 2, "SUBRNG", "SUBRBORD", 1)
 			}
 
 			/* The guest may have all of PCI Express that it knows (PCI Firmware 3.2, 4.5). */
-			Method (_OSC, 4)
+			Method (_OSC, 4, Serialized)
 			{
 				CreateDWordField (Arg3, 0, CDW1)
 				If (Arg0 != ToUUID ("33DB4D5B-1FF7-401C-9657-7441C03DD766")) {
@@ -115,6 +115,16 @@ DefinitionBlock ("", "DSDT", 2, "SUBRNG", "SUBRBORD", 1)
 					IO (Decode16, PORT_KBD_DATA, PORT_KBD_DATA, 1, 1)
 					IO (Decode16, PORT_KBD_COMMAND, PORT_KBD_COMMAND, 1, 1)
 					IRQNoFlags () { IRQ_KBD }
+				})
+			}
+
+			/* The port is there as on every PC; nothing is plugged into it. */
+			Device (MOU)
+			{
+				Name (_HID, EisaId ("PNP0F13"))
+				Name (_CRS, ResourceTemplate ()
+				{
+					IRQNoFlags () { IRQ_MOUSE }
 				})
 			}
 		}

@@ -170,7 +170,7 @@ struct elf {
 	uint64_t entry;
 	struct elf_segment segment[ELF_SEGMENTS_MAX]; /* PT_LOAD */
 	unsigned segments;
-	uint64_t end; /* of the last byte in memory */
+	uint64_t end; /* of the last byte in memory; after elf_place */
 	bool has_pvh;
 	uint64_t pvh_entry; /* XEN_ELFNOTE_PHYS32_ENTRY */
 };
@@ -178,7 +178,9 @@ struct elf {
 bool elf_detect(const uint8_t *bytes, size_t len);
 /* Reads and checks headers and notes. Fills the error on failure. */
 int elf_parse(struct boot *b, const struct boot_image *image, struct elf *elf);
-/* Puts the segments into memory. */
+/* Checks that there is memory where the segments belong. */
+int elf_place(struct boot *b, struct elf *elf);
+/* Puts the segments into memory; after elf_place. */
 int elf_load(struct boot *b, const struct boot_image *image, const struct elf *elf);
 /* Whether @gpa is in a segment. */
 bool elf_covers(const struct elf *elf, uint64_t gpa);

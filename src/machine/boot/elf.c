@@ -3,7 +3,8 @@
  * ELF kernels (System V ABI, chapters 4 and 5): headers and notes read and checked, segments put at
  * their physical addresses. Both classes, little endian, x86 only.
  *
- * Invariant of a parsed struct elf: segments lie in the file and in memory that a kernel may have.
+ * Invariants: segments of a parsed struct elf lie in the file; those of a placed one lie in memory that
+ * a kernel may have, and beside each other.
  */
 #include "machine/boot/boot.h"
 
@@ -112,24 +113,9 @@ static int elf_add_segment(struct boot *b, const struct boot_image *image, const
 	if (s.offset > image->size || s.filesz > image->size - s.offset)
 		return boot_kernel_error(b, -ENODATA, boot_fix_damaged, "it ends after %llu bytes, inside a segment",
 					 (unsigned long long)image->size);
-	if (!boot_range_free(b, s.paddr, s.memsz)) {
-		bool beyond = s.paddr >= BOOT_HIGH_START && s.paddr <= UINT32_MAX && s.memsz <= UINT32_MAX;
-
-		return boot_kernel_error(b, -ENOMEM, beyond ? boot_fix_memory : boot_fix_kernel,
-					 "a segment of %llu KiB belongs at 0x%llx, where the guest has no memory for it",
-					 (unsigned long long)(s.memsz + 1023) >> 10, (unsigned long long)s.paddr);
-	}
-	for (unsigned i = 0; i < elf->segments; i++) {
-		const struct elf_segment *o = &elf->segment[i];
-
-		if (s.paddr < o->paddr + o->memsz && o->paddr < s.paddr + s.memsz)
-			return boot_kernel_error(b, -ENOEXEC, boot_fix_damaged, "two of its segments overlap in memory");
-	}
 	if (elf->segments == ELF_SEGMENTS_MAX)
 		return boot_kernel_error(b, -ENOEXEC, boot_fix_kernel, "it has more than %u segments", ELF_SEGMENTS_MAX);
 	elf->segment[elf->segments++] = s;
-	if (s.paddr + s.memsz > elf->end)
-		elf->end = s.paddr + s.memsz;
 	return 0;
 }
 
@@ -225,6 +211,38 @@ int elf_parse(struct boot *b, const struct boot_image *image, struct elf *elf)
 	if (!ret && !elf->segments)
 		ret = boot_kernel_error(b, -ENOEXEC, boot_fix_kernel, "it is an ELF file without anything to load");
 	return ret;
+}
+
+static int elf_check_segment(struct boot *b, const struct elf *elf, unsigned n)
+{
+	const struct elf_segment *s = &elf->segment[n];
+	bool beyond = s->paddr >= BOOT_HIGH_START && s->paddr <= UINT32_MAX && s->memsz <= UINT32_MAX;
+
+	if (!boot_range_free(b, s->paddr, s->memsz))
+		return boot_kernel_error(b, -ENOMEM, beyond ? boot_fix_memory : boot_fix_kernel,
+					 "a segment of %llu KiB belongs at 0x%llx, where the guest has no memory for it",
+					 (unsigned long long)(s->memsz >> 10), (unsigned long long)s->paddr);
+	for (unsigned i = 0; i < n; i++) {
+		const struct elf_segment *o = &elf->segment[i];
+
+		if (s->paddr < o->paddr + o->memsz && o->paddr < s->paddr + s->memsz)
+			return boot_kernel_error(b, -ENOEXEC, boot_fix_damaged, "two of its segments overlap in memory");
+	}
+	return 0;
+}
+
+int elf_place(struct boot *b, struct elf *elf)
+{
+	for (unsigned i = 0; i < elf->segments; i++) {
+		const struct elf_segment *s = &elf->segment[i];
+		int ret = elf_check_segment(b, elf, i);
+
+		if (ret)
+			return ret;
+		if (s->paddr + s->memsz > elf->end)
+			elf->end = s->paddr + s->memsz;
+	}
+	return 0;
 }
 
 int elf_load(struct boot *b, const struct boot_image *image, const struct elf *elf)

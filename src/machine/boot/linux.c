@@ -182,6 +182,9 @@ static int linux_place_vmlinux(struct boot *b, const struct linux_image *k, cons
 	if (!elf_covers(&elf, elf.entry))
 		return boot_kernel_error(b, -ENOEXEC, boot_fix_damaged, "its entry point 0x%llx is not in its segments",
 					 (unsigned long long)elf.entry);
+	ret = elf_place(b, &elf);
+	if (ret)
+		return ret;
 	*p = (struct placed){ .start = k->pref_address, .entry = elf.entry, .end = elf.end };
 	if (k->pref_address + k->init_size > p->end)
 		p->end = k->pref_address + k->init_size;

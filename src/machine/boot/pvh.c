@@ -78,6 +78,8 @@ int pvh_load(struct boot *b)
 	if (!ret)
 		ret = pvh_check(b, &elf);
 	if (!ret)
+		ret = elf_place(b, &elf);
+	if (!ret)
 		ret = boot_write_cmdline(b, BOOT_CMDLINE_MAX);
 	if (!ret)
 		ret = elf_load(b, &image, &elf);
