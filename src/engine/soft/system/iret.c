@@ -70,6 +70,9 @@ static void iret(struct cpu *c, const struct insn *in)
 	struct far_frame f = { .size = in->opsize, .always_ss = c->mode == INSN_MODE64 };
 	uint64_t flags;
 
+	/* NMIs are held off until IRET executes (vol. 3, 6.7.1), be it that it faults. */
+	c->nmi_masked = 0;
+	c->attn = 1;
 	if (in_vm86(c) && cpu_iopl(c) < 3)
 		raise_gp0(c);
 	if (protected_mode(c) && (c->sysflags & RF_NT)) {
@@ -87,9 +90,6 @@ static void iret(struct cpu *c, const struct insn *in)
 		iret_to_vm86(c, &s, &f);
 	else
 		far_return(c, &s, &f);
-	/* NMIs are held off until IRET has executed (vol. 3, 6.7.1). */
-	c->nmi_masked = 0;
-	c->attn = 1;
 }
 
 insn_fn *bind_iret(struct cpu *c, const struct insn *in)

@@ -8,8 +8,6 @@
  */
 #include "engine/soft/system/system.h"
 
-#include "host/log.h"
-
 #include <string.h>
 
 void cpu_mode_changed(struct cpu *c)
@@ -123,6 +121,4 @@ void cpu_sipi(struct cpu *c, unsigned vector)
 	c->gpr[GPR_RIP] = 0;
 	c->activity = VCPU_RUNNING;
 	cpu_mode_changed(c);
-	if (trace_on(TRACE_CPU))
-		trace(TRACE_CPU, "cpu%u SIPI vector %02x", c->index, vector & 0xff);
 }
