@@ -301,6 +301,24 @@ static void i8259_goes_on_from_a_saved_service(void **state)
 	assert_int_equal(in(&t, M, 0), 0x04);
 }
 
+static void i8259_goes_on_rotating_automatically(void **state)
+{
+	struct pics *s = make(state);
+	static struct pics t;
+
+	init_with(s, 3, 1);
+	out(s, M, 0, 0x80);
+	memset(&t, 0, sizeof(t));
+	rig_init(&t.rig);
+	i8259_init(&t.p, &t.rig.line[0]);
+	assert_int_equal(rig_copy(&i8259_ops, &s->p, &t.p), 0);
+	pulse(&t, 3);
+	assert_int_equal(i8259_ack(&t.p), 0x33);
+	pulse(&t, 3);
+	pulse(&t, 4);
+	assert_int_equal(i8259_ack(&t.p), 0x34);
+}
+
 static void i8259_refuses_impossible_states(void **state)
 {
 	struct pics *s = make(state);
@@ -329,6 +347,7 @@ int main(void)
 		cmocka_unit_test(i8259_poll_acknowledges),
 		cmocka_unit_test(i8259_single_mode_skips_icw3),
 		cmocka_unit_test(i8259_goes_on_from_a_saved_service),
+		cmocka_unit_test(i8259_goes_on_rotating_automatically),
 		cmocka_unit_test(i8259_refuses_impossible_states),
 	};
 

@@ -5,6 +5,7 @@
  */
 #include "engine/soft/soft.h"
 
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -500,6 +501,57 @@ static void lapic_off_by_its_base_gets_no_message(void **state)
 	assert_int_equal(requests(vm.cpu[5]), REQ_NMI);
 }
 
+/* --- posts from other threads --- */
+
+enum { POSTERS = 3, POSTS = 3000 };
+
+static _Atomic unsigned taken[POSTERS];
+
+static void *post_and_wait(void *arg)
+{
+	unsigned n = (unsigned)(uintptr_t)arg;
+
+	for (unsigned i = 0; i < POSTS; i++) {
+		lapic_post(vm.cpu[0], 0x40 + n, i & 1);
+		while (atomic_load(&taken[n]) == i)
+			sched_yield();
+	}
+	return NULL;
+}
+
+static void lapic_posts_from_other_threads_are_not_lost(void **state)
+{
+	struct cpu *c = vm.cpu[0];
+	pthread_t thread[POSTERS];
+	unsigned left = POSTERS * POSTS;
+
+	enable(c);
+	for (unsigned i = 0; i < POSTERS; i++) {
+		atomic_store(&taken[i], 0);
+		assert_int_equal(pthread_create(&thread[i], NULL, post_and_wait, (void *)(uintptr_t)i), 0);
+	}
+	while (left) {
+		unsigned n;
+		int v;
+
+		if (!(requests(c) & REQ_INTR)) { /* only a request makes a vCPU look */
+			sched_yield();
+			continue;
+		}
+		while ((v = take(c)) >= 0) {
+			n = (unsigned)v - 0x40;
+			assert_true(n < POSTERS);
+			/* odd posts are levels */
+			assert_int_equal(get(c, LAPIC_TMR + 2) >> n & 1, atomic_load(&taken[n]) & 1);
+			put(c, LAPIC_EOI, 0);
+			atomic_fetch_add(&taken[n], 1);
+			left--;
+		}
+	}
+	for (unsigned i = 0; i < POSTERS; i++)
+		pthread_join(thread[i], NULL);
+}
+
 /* --- IPIs --- */
 
 static void lapic_shorthands(void **state)
@@ -879,6 +931,7 @@ int main(void)
 		T(lapic_lowest_priority_goes_to_one_that_is_enabled),
 		T(lapic_msi_delivery_modes_become_requests),
 		T(lapic_off_by_its_base_gets_no_message),
+		T(lapic_posts_from_other_threads_are_not_lost),
 		T(lapic_shorthands),
 		T(lapic_starts_another_cpu),
 		T(lapic_ipi_destinations),

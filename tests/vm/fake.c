@@ -509,6 +509,11 @@ int board_map_ram(struct ram *ram, struct error *err)
 	return ram_set_slot(ram, 0, &low) || ram_set_slot(ram, 1, &high) ? -EINVAL : 0;
 }
 
+void boot_prepare_ap(struct vcpu_state *ap)
+{
+	(void)ap;
+}
+
 int boot_load(struct ram *ram, const struct boot_config *config, struct vcpu_state *bsp, struct error *err)
 {
 	if (strcmp(config->kernel, "bad") == 0)
