@@ -43,7 +43,8 @@ test: setup
 	@$(MAKE) --no-print-directory all test-guest
 	@tests/run-all $(BUILD)
 
-bench: setup
+bench:
+	@tools/setup tools/packages-bench
 	@$(MAKE) --no-print-directory all guest
 	@bench/run $(BUILD)
 

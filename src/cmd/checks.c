@@ -290,7 +290,11 @@ static void look_limit_as(struct finding *f)
 
 static void look_limit_nofile(struct finding *f)
 {
-	look_rlimit(f, RLIMIT_NOFILE, 64, 0, "", FINDING_MISSING, "ulimit -n 1024");
+	/* A VM takes fewer than 16 descriptors; starting the engine's process needs numbers above 64. */
+	look_rlimit(f, RLIMIT_NOFILE, 16, 0, "", FINDING_MISSING, "ulimit -n 1024");
+	if (f->state == FINDING_OK)
+		look_rlimit(f, RLIMIT_NOFILE, 128, 0, "", FINDING_ABSENT,
+			    "ulimit -n 1024, for --engine soft,host=process");
 }
 
 static void look_limit_memlock(struct finding *f)

@@ -14,6 +14,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -60,6 +61,8 @@ struct run {
 	int signal_fd;
 	bool terminal;	 /* standard input is one, and raw */
 	bool user_left;	 /* by key or signal */
+	_Atomic bool output_failed; /* output_error is written before */
+	struct error output_error;
 	unsigned patience; /* of the last flush, in steps */
 };
 
@@ -162,6 +165,8 @@ static void on_output_failed(void *opaque, const struct error *err)
 {
 	struct run *run = opaque;
 
+	run->output_error = *err;
+	atomic_store(&run->output_failed, true);
 	vm_fail(run->vm, err);
 }
 
@@ -243,10 +248,15 @@ static int tell_end(struct run *run, const struct vm_result *result)
 
 	if (result->report)
 		fputs(result->report, stderr);
-	if (result->end == VM_TRIPLE_FAULT || result->end == VM_INTERNAL || result->end == VM_FAILED)
+	if (result->end == VM_TRIPLE_FAULT || result->end == VM_INTERNAL || result->end == VM_FAILED) {
 		error_print(&result->error);
-	else if (run->terminal)
+	} else if (atomic_load(&run->output_failed)) {
+		/* The guest had ended when its last bytes turned out to be lost. */
+		error_print(&run->output_error);
+		status = (int)run->output_error.status;
+	} else if (run->terminal) {
 		log_note("%s", text[result->end]);
+	}
 	return status;
 }
 

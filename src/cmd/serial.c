@@ -144,6 +144,17 @@ static void tell_failed(struct serial_out *out, int err)
 	out->failed(out->opaque, &e);
 }
 
+/* From now on nothing is kept. Whoever flushes waits until the failure has been told. */
+static void writer_failed(struct serial_out *out, int err)
+{
+	out->dead = true;
+	if (out->stop)
+		return; /* whoever would be told may be gone */
+	pthread_mutex_unlock(&out->lock);
+	tell_failed(out, err);
+	pthread_mutex_lock(&out->lock);
+}
+
 static void *writer(void *arg)
 {
 	struct serial_out *out = arg;
@@ -152,7 +163,7 @@ static void *writer(void *arg)
 	pthread_mutex_lock(&out->lock);
 	for (;;) {
 		size_t n;
-		bool ready, stop;
+		bool ready;
 		int err;
 
 		while (!out->len && !out->stop) {
@@ -168,22 +179,19 @@ static void *writer(void *arg)
 		pthread_mutex_unlock(&out->lock);
 		err = write_all(out->fd, part, n);
 		pthread_mutex_lock(&out->lock);
+		if (err) {
+			writer_failed(out, err);
+			n = out->len;
+		}
 		/* Only now is there room: what is being written still counts as not flushed. */
 		out->head = (out->head + n) % RING_SIZE;
 		out->len -= n;
-		if (err) {
-			out->dead = true;
-			out->len = 0;
-		}
 		ready = out->refused && out->len <= RING_SIZE / 2 && !out->stop;
 		if (ready)
 			out->refused = false;
 		if (!out->len)
 			pthread_cond_broadcast(&out->drained);
-		stop = out->stop;
 		pthread_mutex_unlock(&out->lock);
-		if (err && !stop) /* after that, whoever would be told may be gone */
-			tell_failed(out, err);
 		if (ready)
 			out->ready(out->opaque);
 		pthread_mutex_lock(&out->lock);

@@ -390,7 +390,7 @@ struct bytes make_bzimage(const struct bzimage_recipe *r)
 static size_t put_cpio_entry(uint8_t *at, const char *name, const void *content, size_t len)
 {
 	size_t name_len = strlen(name) + 1, head = (110 + name_len + 3) & ~3ul;
-	char text[111];
+	char text[160];
 
 	snprintf(text, sizeof(text), "070701%08x%08x%08x%08x%08x%08x%08zx%08x%08x%08x%08x%08zx%08x", 1, 0x81ed, 0, 0, 1, 0,
 		 len, 0, 0, 0, 0, name_len, 0);

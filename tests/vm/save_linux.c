@@ -3,9 +3,8 @@
  * usage: save_linux KERNEL INITRD ENGINE CPUS
  *
  * Boots the default guest to its shell, saves the VM in the middle of a command, loads the state
- * into a VM made anew, and sees the command and the shell go on there: the saved and the loaded VM
- * are two processes' worth of objects that share nothing but the stream. Prints TAP; exit status
- * 77 when there is no guest.
+ * into a VM made anew, and sees the command and the shell go on there: the two VMs share nothing
+ * but the stream. Prints TAP; exit status 77 when there is no guest.
  */
 #include "vm/vm.h"
 
