@@ -45,8 +45,10 @@ static const struct option_spec run_table[] = {
 	STRING("serial", "WHERE", serial, "the serial port: stdio (the default), file:PATH or none"),
 	FLAG("debug-exit", debug_exit, "a byte v written to port 0xf4 ends the run with status (v << 1) | 1"),
 	FLAG("no-reboot", no_reboot, "end the run when the guest resets the machine"),
+#define X(id, name, help) name ", "
 	STRING("trace", "LIST[:FILE]", trace,
-	       "tell what happens, to standard error or a file: exits, int, mmu, cpu or all, separated by commas"),
+	       "tell what happens, to standard error or a file: " TRACE_TOPICS(X) "or all, separated by commas"),
+#undef X
 	STRING("gdb", "ADDR", gdb, "wait for gdb at HOST:PORT, :PORT or unix:PATH before the VM begins"),
 	{ 0 },
 };
@@ -178,7 +180,12 @@ static bool out_of_patience(void *opaque)
 {
 	struct run *run = opaque;
 
-	return (run->user_left || signals_came()) && run->patience-- == 0;
+	if (!run->user_left && !signals_came())
+		return false;
+	if (run->patience == 0)
+		return true;
+	run->patience--;
+	return false;
 }
 
 static void flush_output(struct run *run)

@@ -198,8 +198,10 @@ static int load_all(struct vm *vm, struct state_reader *r)
 		err = vm->ops->clock_changed(vm->engine);
 	if (!err)
 		err = load_ram(vm, r);
-	if (!err)
-		err = board_load(vm->board, r);
+	/*
+	 * The vCPUs before the board: a chip may raise an interrupt when it is loaded (bytes that its
+	 * back-end had refused are taken now), which must find the local APICs as they were saved.
+	 */
 	for (unsigned i = 0; i < vm->cpus && !err; i++) {
 		struct vm_vcpu *vc = &vm->vcpu[i];
 
@@ -212,6 +214,8 @@ static int load_all(struct vm *vm, struct state_reader *r)
 		atomic_store(&vc->halted, s.activity != VCPU_RUNNING);
 		atomic_fetch_and(&vc->hold, ~(uint32_t)HOLD_FAULT);
 	}
+	if (!err)
+		err = board_load(vm->board, r);
 	return err;
 }
 

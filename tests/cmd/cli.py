@@ -3,16 +3,18 @@
 """usage: cli.py
 
 Runs the program in $SUBRING with bad usage and bad files, and holds its help against the man page in
-$MANPAGE. Prints TAP. No guest is needed.
+$MANPAGE. Prints TAP. Some need the small guests in $GUESTS, none a Linux.
 """
 import json
 import os
 import re
 import resource
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import time
 
 SUBRING = os.environ["SUBRING"]
 MANPAGE = os.environ["MANPAGE"]
@@ -136,6 +138,66 @@ def files_that_cannot_be_written_are_told():
             return f"{args}: {wrong}"
 
 
+def guest(name):
+    path = os.path.join(os.environ.get("GUESTS", ""), name + ".elf")
+    return path if os.path.exists(path) else None
+
+
+def output_that_is_lost_is_told():
+    kernel = guest("serial")
+    if not kernel:
+        return "SKIP the small guests are not built"
+    wrong = three_lines(run("run", "--kernel", kernel, "--debug-exit", "--serial", "file:/dev/full"), INPUT, "/dev/full")
+    if wrong:
+        return f"a full device: {wrong}"
+    r, w = os.pipe()
+    os.close(r)
+    p = subprocess.run([SUBRING, "run", "--kernel", kernel, "--debug-exit"], stdin=subprocess.DEVNULL, stdout=w,
+                       stderr=subprocess.PIPE, timeout=60, text=True)
+    os.close(w)
+    return three_lines((p.returncode, "", p.stderr), HOST, "standard output")
+
+
+def output_goes_where_it_is_sent():
+    kernel = guest("serial")
+    if not kernel:
+        return "SKIP the small guests are not built"
+    log = os.path.join(TMP, "log")
+    for args, out in (["--serial", "stdio"], "ok\n"), (["--serial", f"file:{log}"], ""), (["--serial=none"], ""):
+        if run("run", "--kernel", kernel, "--debug-exit", *args) != (1, out, ""):
+            return f"{args}: {run('run', '--kernel', kernel, '--debug-exit', *args)}"
+    with open(log, encoding="ascii") as f:
+        return None if f.read() == "ok\n" else "the file has something else"
+
+
+def a_slow_reader_gets_everything():
+    kernel = guest("serial")
+    if not kernel:
+        return "SKIP the small guests are not built"
+    p = subprocess.Popen([SUBRING, "run", "--kernel", kernel, "--trace", "exits", "--debug-exit"],
+                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    time.sleep(0.5)
+    out, err = p.communicate(timeout=60)
+    if out != "ok\n" or p.returncode != 1:
+        return f"{p.returncode} {out}"
+    return None if len(re.findall(r"exits: vcpu0 out port 0x", err)) >= 4 else f"the trace: {err}"
+
+
+def signals_end_a_run_with_status_0():
+    kernel = guest("spin")
+    if not kernel:
+        return "SKIP the small guests are not built"
+    for engine in ("soft", "soft,host=process"):
+        for sig in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+            p = subprocess.Popen([SUBRING, "run", "--kernel", kernel, "--cpus", "2", "--engine", engine],
+                                 stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True, text=True)
+            time.sleep(0.3)
+            os.killpg(p.pid, sig)  # as a terminal does: the engine's process is in the group
+            _, err = p.communicate(timeout=60)
+            if p.returncode != OK or err:
+                return f"{engine} {sig}: {p.returncode} {err}"
+
+
 def a_missing_default_guest_says_how_to_get_it():
     for env in ({"SUBRING_GUEST_DIR": os.path.join(TMP, "nothing")},
                 {"SUBRING_GUEST_DIR": os.path.join(TMP, "x" * 5000)}):
@@ -240,6 +302,7 @@ def the_man_page_is_well_formed():
 TESTS = [
     help_shows_the_commands, version_is_one_line, every_command_has_help, bad_usage_is_told_in_three_lines,
     absurd_values_are_refused, files_that_are_no_kernels_are_refused, files_that_cannot_be_written_are_told,
+    output_that_is_lost_is_told, output_goes_where_it_is_sent, a_slow_reader_gets_everything, signals_end_a_run_with_status_0,
     a_missing_default_guest_says_how_to_get_it, the_default_guest_is_found_where_it_should_be,
     a_host_without_memory_is_told, an_address_that_is_taken_is_told, doctor_has_an_answer_for_people_and_for_programs,
     doctor_tells_what_is_missing, the_man_page_names_every_option_and_no_other,

@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -60,6 +61,21 @@ static void the_help_lists_every_key(void **state)
 #undef X
 }
 
+static void the_man_page_names_every_key(void **state)
+{
+	static char page[65536];
+	FILE *in = fopen(getenv("MANPAGE") ? getenv("MANPAGE") : "docs/subring.1", "r");
+
+	if (!in)
+		skip();
+	page[fread(page, 1, sizeof(page) - 1, in)] = 0;
+	fclose(in);
+#define X(id, letter, help) assert_non_null(strstr(page, ".It Ic Ctrl-a " letter "\n"));
+	KEYS(X)
+#undef X
+	assert_non_null(strstr(page, ".It Ic Ctrl-a Ctrl-a\n"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -67,6 +83,7 @@ int main(void)
 		cmocka_unit_test(ctrl_a_and_a_letter_is_a_key),
 		cmocka_unit_test(ctrl_a_twice_sends_one),
 		cmocka_unit_test(the_help_lists_every_key),
+		cmocka_unit_test(the_man_page_names_every_key),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

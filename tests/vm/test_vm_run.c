@@ -318,6 +318,19 @@ static void stopping_before_the_run_ends_it_at_once(void **state)
 	assert_int_equal(vm_run(vm, &result), -EBUSY);
 }
 
+static void the_first_end_counts(void **state)
+{
+	struct error err;
+
+	fake_init(1);
+	make(1);
+	error_set(&err, -EPIPE, STATUS_HOST, "cannot write", "broken", "mend it");
+	vm_stop(vm);
+	vm_fail(vm, &err);
+	assert_int_equal(vm_run(vm, &result), 0);
+	assert_int_equal(result.end, VM_LEFT);
+}
+
 static void a_failure_of_a_back_end_ends_the_run_with_its_words(void **state)
 {
 	struct error err;
@@ -463,7 +476,7 @@ static void a_paused_vm_can_be_left(void **state)
 static void an_extint_is_handed_over_when_the_cpu_is_ready(void **state)
 {
 	static const struct act script[] = {
-		OUT(PORT_RAISE_INTR, 1), OUT(0x80, 0), DO_WITH(WAIT, 0), DO(READY), OUT(0x81, 0), { 0 },
+		OUT(PORT_RAISE_INTR, 1), DO_WITH(HYPERCALL, 1), DO_WITH(WAIT, 0), DO(READY), OUT(0x81, 0), { 0 },
 	};
 
 	fake_init(1);
@@ -571,6 +584,7 @@ int main(void)
 		T(absurd_descriptions_are_refused),
 		T(a_guest_that_spins_can_be_left),
 		T(stopping_before_the_run_ends_it_at_once),
+		T(the_first_end_counts),
 		T(a_failure_of_a_back_end_ends_the_run_with_its_words),
 		T(a_single_cpu_that_halts_with_interrupts_off_ends_the_run),
 		T(cpus_that_were_never_started_do_not_keep_a_halted_guest_alive),

@@ -102,7 +102,7 @@ static void a_loaded_vm_goes_on_where_it_was_saved(void **state)
 
 	assert_int_equal(make(2, 16 << 20), 0);
 	fake.go[0] = 1;
-	assert_int_equal(ram_fill(fake.config->ram, 0x300000, 0xff, 4096), 0);
+	assert_int_equal(ram_fill(fake.config->ram, 0x300000, 0xff, 0x3000), 0);
 	assert_int_equal(state_reader_create(bytes, len, &r), 0);
 	assert_int_equal(vm_load(vm, r, &err), 0);
 	state_reader_destroy(r);
@@ -114,7 +114,7 @@ static void a_loaded_vm_goes_on_where_it_was_saved(void **state)
 	assert_string_equal((char *)buf, "not zero");
 	assert_int_equal(ram_read(fake.config->ram, BOARD_HIGH_RAM_BASE + (8 << 20) - 16, buf, 9), 0);
 	assert_string_equal((char *)buf, "not zero");
-	assert_int_equal(ram_read(fake.config->ram, 0x300000, buf, 9), 0);
+	assert_int_equal(ram_read(fake.config->ram, 0x301ff8, buf, 9), 0);
 	assert_int_equal(buf[0], 0);
 
 	assert_int_equal(vm_run(vm, &result), 0);

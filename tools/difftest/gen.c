@@ -777,7 +777,7 @@ static bool try_case(struct dt_case *c, unsigned pair)
 			return false;
 		fit_registers(c, &in);
 		r = insn_decode(c->bytes, sizeof(c->bytes), c->mode, &in);
-		if (r <= 0 || compare_excluded(c, &in))
+		if (r <= 0 || !(opcode_table[in.row].attr & OP_USER) || compare_excluded(c, &in))
 			return false;
 		c->row = in.row;
 	} else if (!one_in(10)) {

@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <ucontext.h>
@@ -266,6 +267,7 @@ static _Noreturn void child_main(void)
 	struct sigaction sa = { .sa_flags = SA_ONSTACK | SA_SIGINFO | SA_NODEFER };
 	uint32_t eax, ebx, ecx, edx;
 
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	/* length of the standard-format XSAVE area for what is enabled in XCR0 */
 	__asm__ volatile("cpuid" : "=a"(eax), "=b"(ebx), "=c"(ecx), "=d"(edx) : "a"(13), "c"(0));
 	start_fp_len = ebx < sizeof(start_fp) ? ebx : sizeof(start_fp);

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
+#include <unistd.h>
 
 /* Guest-physical addresses */
 enum {
@@ -46,6 +47,20 @@ static bool on_exception(struct cpu *c, unsigned vector, bool has_error, uint32_
 	event.vector = vector;
 	event.error = has_error ? error : 0;
 	return true;
+}
+
+static volatile uint64_t under_way; /* index of the case */
+
+/* The engine itself crashed: the most useful thing is which case it was. */
+static void on_crash(int sig)
+{
+	char text[96];
+	int n = snprintf(text, sizeof(text), "difftest: engine soft crashed (signal %d) in case --index %llu\n", sig,
+			 (unsigned long long)under_way);
+
+	if (write(STDERR_FILENO, text, (size_t)n) < 0)
+		_exit(5);
+	_exit(1);
 }
 
 /* Once a second; a case that lasts over three of them is stuck. */
@@ -147,6 +162,9 @@ int soft_init(bool low)
 	base_state.gdt = (struct vcpu_table){ 0 };
 	base_state.activity = VCPU_RUNNING;
 	signal(SIGALRM, on_alarm);
+	signal(SIGSEGV, on_crash);
+	signal(SIGBUS, on_crash);
+	signal(SIGILL, on_crash);
 	setitimer(ITIMER_REAL, &it, NULL);
 	return set_mode(INSN_MODE64);
 }
@@ -211,6 +229,7 @@ void soft_run(const struct dt_case *c, struct dt_result *r)
 	uint8_t fill[INSN_BYTES_MAX + 1];
 
 	ticks = 0;
+	under_way = c->index;
 	atomic_store(&run->immediate_exit, 0);
 	if (c->mode != mode) {
 		mode = c->mode;

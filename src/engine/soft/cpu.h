@@ -121,7 +121,7 @@ struct cpu_replay {
 	uint8_t fault; /* 's': the monitor said #GP */
 	uint64_t data[8];
 };
-enum { REPLAY_MAX = 40 };
+enum { REPLAY_MAX = 128 }; /* XSAVE of all components makes 104 of 8 bytes */
 
 #include "engine/soft/lapic/lapic.h"
 

@@ -5,6 +5,7 @@
 #include "engine/soft/vcpu/vcpu.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/membarrier.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,8 +52,10 @@ int soft_vm_create(struct ram *ram, unsigned count, const struct vm_clock *clock
 	if (r)
 		return r;
 	vm = calloc(1, sizeof(*vm));
-	if (!vm)
+	if (!vm) {
+		vector_finish();
 		return -ENOMEM;
+	}
 	vm->ram = ram;
 	vm->clock = *clock;
 	pthread_mutex_init(&vm->doorbell_lock, NULL);
@@ -84,6 +87,7 @@ void soft_vm_destroy(struct soft_vm *vm)
 		close(vm->doorbell[i].fd);
 	pthread_mutex_destroy(&vm->doorbell_lock);
 	pthread_mutex_destroy(&vm->world_lock);
+	vector_finish();
 	free(vm);
 }
 
@@ -138,7 +142,7 @@ int soft_vm_doorbell(struct soft_vm *vm, const struct engine_doorbell *d, bool a
 	if (add && !r) {
 		struct engine_doorbell copy = *d;
 
-		copy.fd = vm->doorbell_count == SOFT_DOORBELLS_MAX ? -1 : dup(d->fd);
+		copy.fd = vm->doorbell_count == SOFT_DOORBELLS_MAX ? -1 : fcntl(d->fd, F_DUPFD_CLOEXEC, 0);
 		if (copy.fd < 0)
 			r = vm->doorbell_count == SOFT_DOORBELLS_MAX ? -ENOSPC : -errno;
 		else

@@ -87,7 +87,7 @@ static int packed_take(void *opaque, const uint8_t *bytes, size_t len)
 	if (!p->foreign)
 		ret = cpio_check(&p->cpio, bytes, len, &used);
 	/* Nothing of it was an archive: perhaps a file system. */
-	if (ret && !p->cpio.archives)
+	if (ret == 1 && !p->cpio.archives)
 		p->foreign = true;
 	return p->foreign ? 0 : ret ? -EBADMSG : 0;
 }
@@ -141,7 +141,7 @@ static int initrd_check_other(struct initrd *rd, struct pack_input *in, bool fir
 	pack = pack_detect(in->at, in->left);
 	if (pack_can_unpack(pack))
 		return initrd_check_packed(rd, pack, in);
-	if (pack != PACK_NONE || (first && is_filesystem(in->at, in->left)))
+	if (pack != PACK_NONE)
 		return 1;
 	if (first)
 		return initrd_error(rd, -EINVAL, fix_initrd, "it is neither a cpio archive nor a packed one%s", "");
@@ -188,7 +188,12 @@ static int initrd_check(struct initrd *rd)
 	struct pack_input in;
 	int ret = pack_input_open(&in, &rd->file);
 
-	ret = ret ? initrd_read_error(rd, ret) : initrd_check_parts(rd, &in);
+	if (!ret)
+		ret = pack_input_fill(&in, HEAD_SIZE);
+	if (ret)
+		ret = initrd_read_error(rd, ret);
+	else if (in.at[0] == '0' || !is_filesystem(in.at, in.left))
+		ret = initrd_check_parts(rd, &in);
 	pack_input_close(&in);
 	return ret;
 }

@@ -6,6 +6,10 @@
  * short spin, since most exits come back at once, then a futex. A watcher thread sees the
  * child's end and wakes everybody, so that no thread waits for a dead engine.
  *
+ * The child runs the guest, so what comes from it may be the guest's choice: results are cut to
+ * what they can mean, and a child that for PATIENCE_S does not answer a message, does not read its
+ * socket or does not come back after a kick is killed, which ends every wait.
+ *
  * Locks: control_lock guards the socket: one request and its answer at a time.
  */
 #include "engine/soft/host/host.h"
@@ -26,9 +30,12 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { SPINS = 2000 };
+/* Far more than a busy host needs, less than a user who waits for the end. */
+enum { PATIENCE_S = 20 };
 
 struct process_engine {
 	struct engine base;
@@ -41,12 +48,20 @@ struct process_engine {
 	pthread_t watcher;
 	bool watching;
 	_Atomic uint32_t dead;
+	_Atomic bool kicked[VCPUS_MAX]; /* since its last run came back */
 	pthread_mutex_t control_lock;
 };
 
 static struct process_engine *engine_of(struct engine *e)
 {
 	return (struct process_engine *)e;
+}
+
+/* Its end is certain then; the watcher sees it. The pid is the child's until process_destroy reaps it. */
+static void kill_child(struct process_engine *e)
+{
+	if (e->watching)
+		kill(e->pid, SIGKILL);
 }
 
 static size_t message_len(const struct message *m)
@@ -94,6 +109,8 @@ static int send_message(struct process_engine *e, const struct message *m, int f
 	do {
 		n = sendmsg(e->control, &h, MSG_NOSIGNAL);
 	} while (n < 0 && errno == EINTR);
+	if (n < 0)
+		kill_child(e); /* it has gone, or does not read */
 	return n < 0 ? -EIO : 0;
 }
 
@@ -118,10 +135,15 @@ static int ask(struct process_engine *e, const struct message *m, int fd, struct
 			n = recv(e->control, own, sizeof(*own), 0);
 		} while (n < 0 && errno == EINTR);
 		r = n == (ssize_t)sizeof(*own) ? own->result : -EIO;
+		if (n != (ssize_t)sizeof(*own))
+			kill_child(e); /* from here on answers would not belong to their questions */
 	}
 	pthread_mutex_unlock(&e->control_lock);
 	if (!reply)
 		free(own);
+	/* 0, an errno, or the 1 of MESSAGE_SETTLED */
+	if (r < -4095 || r > (m->op == MESSAGE_SETTLED))
+		r = -EIO;
 	return r;
 }
 
@@ -140,13 +162,13 @@ static void wake_all(struct process_engine *e)
 	}
 }
 
-/* Waits for the child's end. */
+/* Waits for the child's end, and leaves it to process_destroy to reap it. */
 static void *watch(void *opaque)
 {
 	struct process_engine *e = opaque;
-	int status = 0;
+	siginfo_t info;
 
-	while (waitpid(e->pid, &status, 0) < 0 && errno == EINTR)
+	while (waitid(P_PID, (id_t)e->pid, &info, WEXITED | WNOWAIT) < 0 && errno == EINTR)
 		;
 	atomic_store(&e->dead, 1);
 	wake_all(e);
@@ -159,10 +181,11 @@ static void process_destroy(struct engine *engine)
 
 	if (!e)
 		return;
-	if (e->control >= 0)
-		shutdown(e->control, SHUT_RDWR); /* the child leaves when its socket ends */
-	if (e->watching)
+	if (e->watching) {
+		kill_child(e); /* it has nothing of its own to bring to an end */
 		pthread_join(e->watcher, NULL);
+		waitpid(e->pid, NULL, 0);
+	}
 	if (e->control >= 0)
 		close(e->control);
 	if (e->run)
@@ -178,6 +201,8 @@ static int process_run(struct engine_vcpu *v)
 	struct process_engine *e = engine_of(v->engine);
 	struct hand_over *h = hand_over_of(e->run, v->index);
 	uint32_t want = atomic_fetch_add(&h->asked, 1) + 1;
+	const struct timespec second = { .tv_sec = 1 };
+	unsigned late = 0; /* seconds; counted so, they do not pass while both processes are stopped */
 
 	syscall(SYS_futex, &h->asked, FUTEX_WAKE, 1, NULL, NULL, 0);
 	for (unsigned spin = 0;; spin++) {
@@ -185,12 +210,17 @@ static int process_run(struct engine_vcpu *v)
 
 		if (atomic_load(&e->dead))
 			return -EIO;
-		if (got == want)
+		if (got == want) {
+			atomic_store(&e->kicked[v->index], false);
 			return 0;
-		if (spin < SPINS)
+		}
+		if (spin < SPINS) {
 			__builtin_ia32_pause();
-		else
-			syscall(SYS_futex, &h->answered, FUTEX_WAIT, got, NULL, NULL, 0);
+			continue;
+		}
+		if (syscall(SYS_futex, &h->answered, FUTEX_WAIT, got, &second, NULL, 0) < 0 && errno == ETIMEDOUT &&
+		    atomic_load(&e->kicked[v->index]) && ++late == PATIENCE_S)
+			kill_child(e);
 	}
 }
 
@@ -202,6 +232,7 @@ static int process_extint(struct engine_vcpu *v, uint8_t vector)
 
 static void process_kick(struct engine_vcpu *v)
 {
+	atomic_store(&engine_of(v->engine)->kicked[v->index], true);
 	post(engine_of(v->engine), &(struct message){ .op = MESSAGE_KICK, .vcpu = v->index });
 }
 
@@ -218,6 +249,8 @@ static int process_get_state(struct engine_vcpu *v, struct vcpu_state *state)
 	if (!reply)
 		return r;
 	r = ask(engine_of(v->engine), &(struct message){ .op = MESSAGE_GET_STATE, .vcpu = v->index }, -1, reply);
+	if (!r && reply->state.xsave_len > sizeof(reply->state.xsave))
+		r = -EIO;
 	if (!r)
 		*state = reply->state;
 	free(reply);
@@ -259,7 +292,8 @@ static int process_translate(struct engine_vcpu *v, uint64_t linear, uint64_t *g
 		return r;
 	r = ask(engine_of(v->engine), &(struct message){ .op = MESSAGE_TRANSLATE, .vcpu = v->index, .linear = linear }, -1,
 		reply);
-	*gpa = reply->gpa;
+	if (!r)
+		*gpa = reply->gpa;
 	free(reply);
 	return r;
 }
@@ -354,11 +388,14 @@ static int start_child(struct process_engine *e, const struct engine_config *con
 {
 	const char *exe = getenv("SUBRING_EXE");
 	int pair[2], fd[CHILD_FD_COUNT] = { -1, -1, -1, -1, -1, -1, -1, -1 };
+	const struct timeval patience = { .tv_sec = PATIENCE_S };
 	sigset_t all, old;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
 		return -errno;
 	e->control = pair[0];
+	setsockopt(pair[0], SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	setsockopt(pair[0], SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	fd[CHILD_FD_CONTROL] = pair[1];
 	fd[CHILD_FD_RUN] = e->run_fd;
 	fd[CHILD_FD_RAM] = config->ram->fds.ram;
@@ -380,7 +417,7 @@ static int start_child(struct process_engine *e, const struct engine_config *con
 		waitpid(e->pid, NULL, 0);
 		return -EAGAIN;
 	}
-	e->watching = true;
+	e->watching = true; /* and e->pid is not reaped before process_destroy */
 	return 0;
 }
 

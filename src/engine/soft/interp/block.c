@@ -127,8 +127,13 @@ static struct block *decode(struct cpu *c, uint64_t linear, uint64_t key, uint32
 	b->link[0] = b->link[1] = NULL;
 	while (b->count < BLOCK_INSNS_MAX) {
 		struct insn *in = &b->insn[b->count];
+		uint8_t bytes[16];
+		unsigned left = avail - n < sizeof(bytes) ? avail - n : sizeof(bytes);
 
-		len = insn_decode(host + n, avail - n, c->mode, in);
+		/* A copy: the decoder must find the same bytes each time it looks, whatever another vCPU stores. */
+		memcpy(bytes, host + n, left);
+		__asm__ volatile("" : : : "memory");
+		len = insn_decode(bytes, left, c->mode, in);
 		if (len < 0)
 			break;
 		interp_bind(c, in);

@@ -52,7 +52,7 @@ static void fill(struct tlb_view *v, uint64_t linear, const struct walk *w, enum
 	struct tlb_entry *e = &v->tlb.entry[i];
 
 	if (e->addend != addend || (e->read != page && e->write != page && e->exec != page)) {
-		*e = (struct tlb_entry){ TLB_NONE, TLB_NONE, TLB_NONE, addend };
+		*e = (struct tlb_entry){ tlb_none(i), tlb_none(i), tlb_none(i), addend };
 		v->global[i / 64] &= ~(1ull << (i % 64));
 		v->large[i / 64] &= ~(1ull << (i % 64));
 	}
@@ -192,6 +192,16 @@ static void part_write(struct cpu *c, const struct page *p, const void *buf, uns
 	}
 }
 
+/*
+ * An access that leaves canonical space in its middle is #GP (or #SS), before any of its pages is
+ * looked at (SDM vol. 1, 3.3.7.1).
+ */
+static void check_canonical(struct cpu *c, unsigned seg, uint64_t linear, unsigned size)
+{
+	if (cpu_long_mode(c) && (!canonical(linear) || !canonical(linear + size - 1)))
+		not_canonical(c, seg);
+}
+
 static void check_alignment(struct cpu *c, uint64_t linear, unsigned size)
 {
 	if (c->align_check && (size == 2 || size == 4 || size == 8) && (linear & (size - 1)))
@@ -201,8 +211,11 @@ static void check_alignment(struct cpu *c, uint64_t linear, unsigned size)
 static void bytes_read(struct cpu *c, unsigned seg, uint64_t linear, void *buf, unsigned size, enum mmu_view view)
 {
 	unsigned first = FRAME_SIZE - (linear & (FRAME_SIZE - 1));
-	struct page a = page_get(c, seg, linear, MMU_READ, view), b;
+	struct page a, b;
 
+	if (size > first)
+		check_canonical(c, seg, linear, size);
+	a = page_get(c, seg, linear, MMU_READ, view);
 	if (size <= first) {
 		part_read(c, &a, buf, size);
 		return;
@@ -216,8 +229,11 @@ static void bytes_write(struct cpu *c, unsigned seg, uint64_t linear, const void
 			enum mmu_view view)
 {
 	unsigned first = FRAME_SIZE - (linear & (FRAME_SIZE - 1));
-	struct page a = page_get(c, seg, linear, MMU_WRITE, view), b;
+	struct page a, b;
 
+	if (size > first)
+		check_canonical(c, seg, linear, size);
+	a = page_get(c, seg, linear, MMU_WRITE, view);
 	if (size <= first) {
 		part_write(c, &a, buf, size);
 		return;
@@ -233,6 +249,7 @@ uint64_t mmu_load_slow(struct cpu *c, unsigned seg, uint64_t linear, unsigned si
 {
 	uint64_t v = 0;
 
+	check_canonical(c, seg, linear, size);
 	check_alignment(c, linear, size);
 	bytes_read(c, seg, linear, &v, size, c->tlbs->view);
 	return v;
@@ -240,6 +257,7 @@ uint64_t mmu_load_slow(struct cpu *c, unsigned seg, uint64_t linear, unsigned si
 
 void mmu_store_slow(struct cpu *c, unsigned seg, uint64_t linear, unsigned size, uint64_t value)
 {
+	check_canonical(c, seg, linear, size);
 	check_alignment(c, linear, size);
 	bytes_write(c, seg, linear, &value, size, c->tlbs->view);
 }
@@ -281,6 +299,7 @@ void mmu_probe(struct cpu *c, unsigned seg, uint64_t linear, unsigned size, enum
 {
 	unsigned first = FRAME_SIZE - (linear & (FRAME_SIZE - 1));
 
+	check_canonical(c, seg, linear, size);
 	check_alignment(c, linear, size);
 	page_get(c, seg, linear, access, c->tlbs->view);
 	if (size > first)

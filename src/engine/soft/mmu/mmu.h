@@ -8,7 +8,7 @@
  * (SDM vol. 3, 4.5), sets accessed and dirty bits with atomic operations, and raises #PF with the
  * right error code.
  *
- * An entry's tag is a page's linear address for each kind of access, or TLB_NONE. A hit proves
+ * An entry's tag is a page's linear address for each kind of access, or tlb_none(index). A hit proves
  * that the access stays in the page: (linear ^ tag) <= 4096 - size. An entry allows stores
  * only to a present, private frame that was marked dirty; whether the frame holds code is looked
  * up after each store (mem.h gives the order), so that entries never have to be withdrawn
@@ -20,10 +20,18 @@
 #include "engine/soft/cpu.h"
 
 enum { TLB_BITS = 9, TLB_ENTRIES = 1 << TLB_BITS, TLB_SPACES = 8 };
-#define TLB_NONE (~0ull)
+
+/*
+ * The tag that says "nothing" in entry @index: one in a page that looks at another entry, so that no
+ * linear address of all 2^64 hits it. ~0 lies in the last page, which looks at the last entry.
+ */
+static inline uint64_t tlb_none(unsigned index)
+{
+	return index == TLB_ENTRIES - 1 ? 0 : ~0ull;
+}
 
 struct tlb_entry {
-	uint64_t read, write, exec; /* linear address of the page, or TLB_NONE */
+	uint64_t read, write, exec; /* linear address of the page, or tlb_none */
 	uint64_t addend;	    /* host address = linear + addend (for exec: of the bytes to decode) */
 };
 

@@ -20,11 +20,22 @@
 #include <string.h>
 #include <sys/mman.h>
 
+static void entry_clear(struct tlb *t, unsigned i)
+{
+	t->entry[i] = (struct tlb_entry){ tlb_none(i), tlb_none(i), tlb_none(i), 0 };
+}
+
+static void tlb_clear(struct tlb *t)
+{
+	memset(t, 0xff, sizeof(*t)); /* tlb_none of all but the last */
+	entry_clear(t, TLB_ENTRIES - 1);
+}
+
 static void view_clear(struct tlb_view *v)
 {
 	if (!v->used)
 		return;
-	memset(v->tlb.entry, 0xff, sizeof(v->tlb.entry));
+	tlb_clear(&v->tlb);
 	memset(v->global, 0, sizeof(v->global));
 	memset(v->large, 0, sizeof(v->large));
 	v->used = false;
@@ -47,22 +58,23 @@ static void view_clear_nonglobal(struct tlb_view *v)
 		v->large[w] &= keep;
 		for (unsigned b = 0; b < 64; b++)
 			if (!(keep >> b & 1))
-				memset(&v->tlb.entry[w * 64 + b], 0xff, sizeof(struct tlb_entry));
+				entry_clear(&v->tlb, w * 64 + b);
 	}
 }
 
 static void entry_drop(struct tlb_view *v, unsigned i)
 {
-	memset(&v->tlb.entry[i], 0xff, sizeof(struct tlb_entry));
+	entry_clear(&v->tlb, i);
 	v->global[i / 64] &= ~(1ull << (i % 64));
 	v->large[i / 64] &= ~(1ull << (i % 64));
 }
 
-static bool entry_in(const struct tlb_entry *e, uint64_t region, unsigned shift)
+static bool entry_in(const struct tlb_view *v, unsigned i, uint64_t region, unsigned shift)
 {
-	uint64_t tag = e->read != TLB_NONE ? e->read : e->write != TLB_NONE ? e->write : e->exec;
+	const struct tlb_entry *e = &v->tlb.entry[i];
+	uint64_t none = tlb_none(i), tag = e->read != none ? e->read : e->write != none ? e->write : e->exec;
 
-	return tag != TLB_NONE && tag >> shift == region >> shift;
+	return tag != none && tag >> shift == region >> shift;
 }
 
 static void view_drop_page(struct tlb_view *v, uint64_t linear)
@@ -71,7 +83,7 @@ static void view_drop_page(struct tlb_view *v, uint64_t linear)
 
 	if (!v->used)
 		return;
-	if (entry_in(&v->tlb.entry[i], linear, FRAME_SHIFT))
+	if (entry_in(v, i, linear, FRAME_SHIFT))
 		entry_drop(v, i);
 	if (!v->any_large)
 		return;
@@ -82,7 +94,7 @@ static void view_drop_page(struct tlb_view *v, uint64_t linear)
 			unsigned b = (unsigned)__builtin_ctzll(m);
 
 			m &= m - 1;
-			if (entry_in(&v->tlb.entry[w * 64 + b], linear, 30)) /* the same GiB: the largest page there is */
+			if (entry_in(v, w * 64 + b, linear, 30)) /* the same GiB: the largest page there is */
 				entry_drop(v, w * 64 + b);
 		}
 	}
@@ -99,7 +111,7 @@ int mmu_init(struct cpu *c)
 			s->space[i].view[k].used = true;
 			view_clear(&s->space[i].view[k]);
 		}
-	memset(&s->none, 0xff, sizeof(s->none));
+	tlb_clear(&s->none);
 	s->now = &s->space[0];
 	s->now->valid = true;
 	c->tlbs = s;

@@ -124,7 +124,7 @@ int mmu_walk(struct cpu *c, uint64_t linear, enum mmu_access access, enum walk_a
 		code |= PF_W;
 	if (as == WALK_USER)
 		code |= PF_U;
-	if (access == MMU_EXEC && ((c->efer & EFER_NX) || (c->cr4 & CR4_SMEP)))
+	if (access == MMU_EXEC && ((pae && (c->efer & EFER_NX)) || (c->cr4 & CR4_SMEP)))
 		code |= PF_I;
 
 again:;

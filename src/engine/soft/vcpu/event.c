@@ -185,6 +185,7 @@ bool events_raised(struct cpu *c)
 			v = (unsigned)both;
 		}
 	}
+	c->activity = VCPU_RUNNING; /* a single-step trap after HLT ends it */
 	c->delivering = (int16_t)v;
 	c->deliver_vector = (uint8_t)v;
 	c->deliver_has_error = c->raised_has_error;

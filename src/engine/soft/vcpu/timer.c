@@ -85,6 +85,8 @@ void cpu_timer_finish(struct cpu *c)
 	if (!t)
 		return;
 	timer_delete(t->id);
+	if (timer_cpu == c) /* a signal may still be on its way */
+		timer_cpu = NULL;
 	free(t);
 	c->host_timer = NULL;
 }

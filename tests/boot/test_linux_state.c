@@ -1,0 +1,491 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * usage: test_linux_state KERNEL INITRD CPUS ENGINE...
+ *
+ * Boots the test guest (guests/test/init, functions state and dmesg) again and again into new VMs:
+ * at each of the moments below the VM is paused, saved, destroyed, and goes on in a VM made anew,
+ * whose engine is the next of the ENGINEs. Then the console's text, as it came from all of them
+ * together, must be what one uninterrupted VM prints:
+ *
+ *  - what the kernel printed while it booted is the beginning of its own log, line by line;
+ *  - what the job printed is what it printed in an uninterrupted run, but for the time it slept;
+ *  - the log's times never go back, and it has no warning.
+ *
+ * Nothing of a saved VM's memory is in the new one, so that whatever the saved state forgets is
+ * forgotten here. Prints TAP; exit status 77 when there is no guest.
+ */
+#include "vm/vm.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { TEXT_MAX = 1 << 20, ENGINES_MAX = 4, WAIT_S = 60, MEM = 128 << 20 };
+
+/*
+ * A moment: after @until was printed and @more bytes and @us microseconds after it. With @full the
+ * console takes no byte from then on until the VM has moved, so that the UART holds some and waits.
+ */
+struct moment {
+	const char *until;
+	unsigned more, us, times; /* times: so often, with @more bytes in between; 0 is 1 */
+	bool full;
+	const char *type; /* typed while the VM is paused: the UART holds what it takes, the rest comes after */
+};
+
+static const struct moment moments[] = {
+	/* The kernel has not printed anything yet. */
+	{ .until = "" },
+	{ .until = "", .us = 3000 },
+	{ .until = "", .us = 30000 },
+	{ .until = "", .us = 100000 },
+	/* Its boot. */
+	{ .until = "Linux version", .more = 100, .full = true },
+	{ .until = "console [ttyS0] enabled" },
+	{ .until = "Switch to symmetric I/O mode", .more = 1 },
+	{ .until = "pid_max", .us = 500 },
+	{ .until = "Performance Events", .us = 1000 },
+	{ .until = "Bringing up secondary CPUs", .us = 200 },
+	{ .until = "Bringing up secondary CPUs", .us = 5000, .full = true },
+	{ .until = "PCI: Using configuration", .us = 10000 },
+	{ .until = "Serial: 8250", .more = 20, .full = true },
+	{ .until = "rtc_cmos", .more = 10 },
+	/* User space. */
+	{ .until = "<<< state", .us = 20000 },
+	{ .until = "tick 3 ", .more = 77, .times = 12 },
+	{ .until = "tick 60 ", .more = 113, .times = 6, .full = true },
+	{ .until = "tick 100 ", .us = 1300 },
+	{ .until = "sleeping", .us = 300000 },
+	{ .until = "sleeping", .us = 1000000 },
+	{ .until = "reading", .us = 100000, .type = "these words are more than a UART holds\n" },
+	{ .until = "<<< dmesg", .more = 301, .times = 15 },
+	{ .until = "Linux version", .more = 449, .times = 8, .full = true },
+};
+
+enum { MOMENTS = sizeof(moments) / sizeof(moments[0]) };
+
+/* The text of all the VMs of a run, one after another. */
+static struct {
+	pthread_mutex_t lock;
+	pthread_cond_t more;
+	size_t len;
+	/* What is waited for: @until in the text from @from on, and @count bytes. */
+	const char *until;
+	size_t from, count;
+	bool reached, stop_there, full;
+	char text[TEXT_MAX];
+} console = { .lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER };
+
+struct machine {
+	struct vm *vm;
+	struct vm_result result;
+	pthread_t thread;
+};
+
+static const char *kernel, *initrd, *engine[ENGINES_MAX];
+static unsigned cpus, engines, number;
+
+static void told(bool ok, const char *what)
+{
+	printf("%sok %u - %u vCPU, %s%s%s: %s\n", ok ? "" : "not ", ++number, cpus, engine[0], engines > 1 ? " and " : "",
+	       engines > 1 ? engine[1] : "", what);
+	fflush(stdout);
+	if (ok)
+		return;
+	printf("# the console's end: %s\n", console.text + (console.len > 600 ? console.len - 600 : 0));
+	exit(1);
+}
+
+/* --- the console --- */
+
+/* Whether what is waited for has come. */
+static bool look(void)
+{
+	const char *at;
+
+	if (*console.until) {
+		at = strstr(console.text + console.from, console.until);
+		if (!at)
+			return false;
+		console.from = (size_t)(at - console.text) + strlen(console.until);
+		console.until = "";
+	}
+	return console.len - console.from >= console.count;
+}
+
+static int put(void *opaque, uint8_t byte)
+{
+	int taken = 0;
+
+	pthread_mutex_lock(&console.lock);
+	if (!console.full && console.len < TEXT_MAX - 1) {
+		console.text[console.len++] = (char)byte;
+		taken = 1;
+		if (!console.reached && look()) {
+			console.reached = true;
+			console.full = console.stop_there;
+			pthread_cond_signal(&console.more);
+		}
+	}
+	pthread_mutex_unlock(&console.lock);
+	return taken;
+}
+
+/* Waits for @until, which may have been printed since the last that was waited for; "": for bytes from now on. */
+static void console_expect(const char *until, size_t count, bool stop_there)
+{
+	pthread_mutex_lock(&console.lock);
+	console.until = until;
+	if (!*until)
+		console.from = console.len;
+	console.count = count;
+	console.stop_there = stop_there;
+	console.reached = look();
+	console.full = console.reached && stop_there;
+	pthread_mutex_unlock(&console.lock);
+}
+
+static bool console_wait(void)
+{
+	struct timespec until;
+	bool reached;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += WAIT_S;
+	pthread_mutex_lock(&console.lock);
+	while (!console.reached && pthread_cond_timedwait(&console.more, &console.lock, &until) == 0)
+		;
+	reached = console.reached;
+	pthread_mutex_unlock(&console.lock);
+	return reached;
+}
+
+static void console_room(void)
+{
+	pthread_mutex_lock(&console.lock);
+	console.full = false;
+	pthread_mutex_unlock(&console.lock);
+}
+
+static void console_begin(void)
+{
+	pthread_mutex_lock(&console.lock);
+	memset(console.text, 0, console.len);
+	console.len = console.from = 0;
+	console.full = false;
+	console.reached = true;
+	pthread_mutex_unlock(&console.lock);
+}
+
+/* --- a VM --- */
+
+static void fail(const struct error *err, const char *what)
+{
+	error_print(err);
+	told(false, what);
+}
+
+static void *run(void *arg)
+{
+	struct machine *m = arg;
+
+	if (vm_run(m->vm, &m->result))
+		m->result.end = VM_FAILED;
+	return NULL;
+}
+
+static void start(struct machine *m)
+{
+	pthread_create(&m->thread, NULL, run, m);
+}
+
+static void make(struct machine *m, unsigned n)
+{
+	struct vm_config config = {
+		.name = "state",
+		.engine = engine[n % engines],
+		.cpus = cpus,
+		.mem = MEM,
+		.kernel = kernel,
+		.initrd = initrd,
+		.cmdline = "console=ttyS0 loglevel=8 panic=-1 subring.run=state,dmesg",
+		.serial = { .put = put },
+	};
+	struct error err;
+
+	memset(m, 0, sizeof(*m));
+	if (vm_create(&config, &m->vm, &err))
+		fail(&err, "a VM is made");
+}
+
+static void type(struct machine *m, const char *text)
+{
+	size_t len = strlen(text);
+
+	/* Not faster than the tty takes it. */
+	for (size_t n = 0; n < len; usleep(1000))
+		n += vm_serial_input(m->vm, (const uint8_t *)text + n, len - n < 16 ? len - n : 16);
+}
+
+/* Saves the paused VM, ends it, and goes on in a new one with the @n-th engine. */
+static void move(struct machine *m, unsigned n, const char *text)
+{
+	struct state_writer *w;
+	struct state_reader *r;
+	struct error err;
+	const void *bytes;
+	size_t len, typed = 0;
+	bool ok;
+
+	if (text)
+		typed = vm_serial_input(m->vm, (const uint8_t *)text, strlen(text));
+	ok = state_writer_create(&w) == 0 && vm_save(m->vm, w) == 0 && state_writer_finish(w, &bytes, &len) == 0;
+	if (!ok)
+		told(false, "the VM is saved");
+	vm_stop(m->vm);
+	pthread_join(m->thread, NULL);
+	if (m->result.end != VM_LEFT)
+		told(false, "a VM that was saved ends when it is told to");
+	vm_destroy(m->vm);
+
+	make(m, n);
+	console_room();
+	if (state_reader_create(bytes, len, &r))
+		told(false, "the saved state is whole");
+	if (vm_load(m->vm, r, &err))
+		fail(&err, "a new VM takes the saved state");
+	state_reader_destroy(r);
+	state_writer_destroy(w);
+	start(m);
+	if (text)
+		type(m, text + typed);
+}
+
+static void end(struct machine *m, const char *what)
+{
+	pthread_join(m->thread, NULL);
+	vm_serial_flush(m->vm);
+	if (m->result.end == VM_FAILED || m->result.end == VM_INTERNAL)
+		error_print(&m->result.error);
+	told(m->result.end == VM_POWERED_OFF, what);
+	vm_destroy(m->vm);
+}
+
+/* The text of one run that nothing interrupts; the caller's. */
+static char *run_whole(void)
+{
+	struct machine m;
+	struct error err;
+	char *text;
+
+	console_begin();
+	make(&m, 0);
+	if (vm_boot(m.vm, &err))
+		fail(&err, "the kernel is loaded");
+	console_expect("reading\r\n", 0, false);
+	start(&m);
+	told(console_wait(), "an uninterrupted run reads its input");
+	type(&m, "these words are more than a UART holds\n");
+	end(&m, "an uninterrupted run powers off");
+	text = strdup(console.text);
+	if (!text)
+		told(false, "there is memory");
+	return text;
+}
+
+/* The same with a new VM at each moment; returns how many there were. */
+static unsigned run_moving(void)
+{
+	struct machine m;
+	struct error err;
+	unsigned moved = 0;
+	char what[96];
+
+	console_begin();
+	make(&m, 0);
+	if (vm_boot(m.vm, &err))
+		fail(&err, "the kernel is loaded");
+	start(&m);
+	for (unsigned i = 0; i < MOMENTS; i++) {
+		const struct moment *at = &moments[i];
+		/* The same text again: still after the last time it came. */
+		bool again = i && !strcmp(at->until, moments[i - 1].until);
+
+		for (unsigned n = 0; n < (at->times ? at->times : 1); n++) {
+			console_expect(n || again ? "" : at->until, at->more, at->full);
+			if (!console_wait()) {
+				snprintf(what, sizeof(what), "'%s' is printed after %u moves", at->until, moved);
+				told(false, what);
+			}
+			if (at->us)
+				usleep(at->us);
+			if (vm_pause(m.vm))
+				told(false, "the VM pauses");
+			move(&m, ++moved, at->type);
+		}
+	}
+	snprintf(what, sizeof(what), "it powers off after %u moves", moved);
+	end(&m, what);
+	return moved;
+}
+
+/* --- what was printed --- */
+
+/* The next line of @at, without its end; NULL at the end. */
+static char *next_line(char **at)
+{
+	char *line = *at, *e;
+
+	if (!line || !*line)
+		return NULL;
+	e = strchr(line, '\n');
+	*at = e ? e + 1 : NULL;
+	if (e)
+		*e = 0;
+	for (e = line + strlen(line); e > line && e[-1] == '\r';)
+		*--e = 0;
+	return line;
+}
+
+/* What function @name of the test guest printed: a copy, the caller's. */
+static char *part(const char *text, const char *name)
+{
+	char begin[32], last[32], *copy;
+	const char *a, *b;
+
+	snprintf(begin, sizeof(begin), "<<< %s\r\n", name);
+	snprintf(last, sizeof(last), ">>> %s\r\n", name);
+	a = strstr(text, begin);
+	b = a ? strstr(a, last) : NULL;
+	if (!b)
+		return NULL;
+	a += strlen(begin);
+	copy = strndup(a, (size_t)(b - a));
+	return copy;
+}
+
+/* The time of "slept A B", or -1. */
+static double slept(const char *line)
+{
+	double a, b;
+
+	return sscanf(line, "slept %lf %lf", &a, &b) == 2 ? b - a : -1;
+}
+
+/* The job's text is the same, but for how long it slept. */
+static void compare_job(const char *whole, const char *moved)
+{
+	char *a = part(whole, "state"), *b = part(moved, "state");
+	char *at_a = a, *at_b = b, *la, *lb;
+
+	told(a && b, "the job came to its end");
+	do {
+		la = next_line(&at_a);
+		lb = next_line(&at_b);
+		if (la && lb && slept(la) >= 0 && slept(lb) >= 0) {
+			printf("# slept for 2 s: %.2f and %.2f\n", slept(la), slept(lb));
+			told(slept(lb) >= 1.99 && slept(lb) < 4, "the job slept as long as it wanted to");
+			continue;
+		}
+		if (!la != !lb || (la && strcmp(la, lb))) {
+			printf("# uninterrupted: %s\n# moved: %s\n", la ? la : "(the end)", lb ? lb : "(the end)");
+			told(false, "the job printed what it prints in an uninterrupted run");
+		}
+	} while (la && lb);
+	told(true, "the job printed what it prints in an uninterrupted run");
+	free(a);
+	free(b);
+}
+
+/* The text of a line of the kernel's log without its level, which is left in @level; NULL: it is none. */
+static const char *log_line(const char *line, unsigned *level, double *time)
+{
+	int n = 0;
+
+	*level = 0;
+	if (sscanf(line, "<%u>%n", level, &n) == 1)
+		line += n;
+	n = 0;
+	return sscanf(line, "[%lf] %n", time, &n) == 1 && n ? line : NULL;
+}
+
+static void check_log(const char *text)
+{
+	char *log = part(text, "dmesg"), *console_text = strdup(text), *at_log = log, *at = console_text;
+	unsigned level, lines = 0, warnings = 0, back = 0, ignored;
+	double last = 0, now;
+	char *line;
+
+	told(log && console_text, "the kernel's log is there");
+	/* Nothing of the kernel is printed after the job's begin but what it says when it powers off. */
+	*strstr(console_text, "<<< state") = 0;
+	while ((line = next_line(&at_log))) {
+		const char *said = log_line(line, &level, &now), *printed = NULL;
+		char *l;
+
+		if (!said) {
+			printf("# no line of a log: %s\n", line);
+			told(false, "the log's lines are whole");
+		}
+		if ((level & 7) <= 4) {
+			warnings++;
+			printf("# warning: %s\n", said);
+		}
+		/* A record's time is taken before its place in the log: two vCPUs may differ by a little. */
+		if (now < last - (cpus > 1 ? 0.001 : 0)) {
+			back++;
+			printf("# back from %f: %s\n", last, said);
+		}
+		last = now;
+		while (!printed && (l = next_line(&at)))
+			printed = log_line(l, &ignored, &now);
+		if (printed && strcmp(said, printed)) {
+			printf("# in the log: %s\n# printed: %s\n", said, printed);
+			told(false, "the kernel's messages were printed once each");
+		}
+		lines += printed != NULL;
+	}
+	while ((line = next_line(&at)))
+		told(!log_line(line, &ignored, &now), "the kernel's messages were printed once each");
+	printf("# %u lines of the kernel\n", lines);
+	told(lines > 100, "the kernel's messages were printed once each");
+	told(!back, "the kernel's time never went back");
+	told(!warnings, "the kernel warned of nothing");
+	free(log);
+	free(console_text);
+}
+
+int main(int argc, char **argv)
+{
+	char *whole;
+
+	if (argc < 5 || argc > 4 + ENGINES_MAX)
+		return 2;
+	kernel = argv[1];
+	initrd = argv[2];
+	cpus = (unsigned)atoi(argv[3]);
+	for (engines = 0; argv[4 + engines]; engines++)
+		engine[engines] = argv[4 + engines];
+	if (access(kernel, R_OK) || access(initrd, R_OK)) {
+		printf("1..0 # SKIP no guest: run make test-guest\n");
+		return 77;
+	}
+	whole = run_whole();
+	run_moving();
+	compare_job(whole, console.text);
+	check_log(console.text);
+	if (getenv("SUBRING_TEST_CONSOLE")) { /* for whoever looks into a failure */
+		FILE *f = fopen(getenv("SUBRING_TEST_CONSOLE"), "w");
+
+		if (f) {
+			fwrite(console.text, 1, console.len, f);
+			fclose(f);
+		}
+	}
+	free(whole);
+	printf("1..%u\n", number);
+	return 0;
+}
