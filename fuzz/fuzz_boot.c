@@ -14,7 +14,16 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { MODE_RAW, MODE_BZIMAGE, MODE_BZIMAGE_PAYLOAD, MODE_ELF64, MODE_ELF32, MODE_INITRD, MODE_INITRD_CPIO, MODES };
+enum {
+	MODE_RAW,
+	MODE_BZIMAGE,
+	MODE_BZIMAGE_PAYLOAD,
+	MODE_ELF64,
+	MODE_ELF32,
+	MODE_INITRD,
+	MODE_INITRD_CPIO,
+	MODES
+};
 enum { INPUT_MAX = 1 << 20, CODE_AT = 0x300 };
 
 static struct ram *ram;
@@ -24,11 +33,16 @@ static char kernel_path[64], initrd_path[64];
 /* An ELF kernel that boots: the first 64 bytes are its header. */
 static size_t good_kernel(uint8_t *bytes)
 {
-	Elf64_Ehdr h = { .e_ident = { 0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB, EV_CURRENT }, .e_type = ET_EXEC,
-			 .e_machine = EM_X86_64, .e_version = 1, .e_phoff = sizeof(h), .e_phentsize = sizeof(Elf64_Phdr),
-			 .e_phnum = 2 };
-	Elf64_Phdr p[2] = { { .p_type = PT_LOAD, .p_offset = CODE_AT, .p_paddr = 1 << 20, .p_filesz = 16, .p_memsz = 16 },
-			    { .p_type = PT_NOTE, .p_offset = 0x200, .p_filesz = 20, .p_align = 4 } };
+	Elf64_Ehdr h = {.e_ident = {0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB, EV_CURRENT},
+			.e_type = ET_EXEC,
+			.e_machine = EM_X86_64,
+			.e_version = 1,
+			.e_phoff = sizeof(h),
+			.e_phentsize = sizeof(Elf64_Phdr),
+			.e_phnum = 2};
+	Elf64_Phdr p[2] = {
+		{.p_type = PT_LOAD, .p_offset = CODE_AT, .p_paddr = 1 << 20, .p_filesz = 16, .p_memsz = 16},
+		{.p_type = PT_NOTE, .p_offset = 0x200, .p_filesz = 20, .p_align = 4}};
 	uint32_t note[5] = { 4, 4, 18, 0x006e6558, 1 << 20 };
 
 	memset(bytes, 0, CODE_AT + 16);
@@ -40,8 +54,10 @@ static size_t good_kernel(uint8_t *bytes)
 
 static void put_right(unsigned mode, uint8_t *bytes, size_t size)
 {
-	static const uint8_t magic[4][6] = {
-		{ 0x1f, 0x8b, 8 }, { 0xfd, '7', 'z', 'X', 'Z', 0 }, { 0x28, 0xb5, 0x2f, 0xfd }, { 2, 0x21, 0x4c, 0x18 } };
+	static const uint8_t magic[4][6] = {{0x1f, 0x8b, 8},
+					    {0xfd, '7', 'z', 'X', 'Z', 0},
+					    {0x28, 0xb5, 0x2f, 0xfd},
+					    {2, 0x21, 0x4c, 0x18}};
 	uint8_t good[CODE_AT + 16];
 
 	if ((mode == MODE_BZIMAGE || mode == MODE_BZIMAGE_PAYLOAD) && size >= 0x268) {
@@ -69,7 +85,8 @@ static void put_right(unsigned mode, uint8_t *bytes, size_t size)
 		memcpy(bytes, good, 20);
 		bytes[4] = mode == MODE_ELF64 ? ELFCLASS64 : ELFCLASS32;
 		memset(bytes + (mode == MODE_ELF64 ? 34 : 30), 0, 6);
-		bytes[mode == MODE_ELF64 ? 54 : 42] = mode == MODE_ELF64 ? sizeof(Elf64_Phdr) : sizeof(Elf32_Phdr);
+		bytes[mode == MODE_ELF64 ? 54 : 42] =
+			mode == MODE_ELF64 ? sizeof(Elf64_Phdr) : sizeof(Elf32_Phdr);
 		bytes[mode == MODE_ELF64 ? 55 : 43] = 0;
 		bytes[mode == MODE_ELF64 ? 57 : 45] = 0;
 	}

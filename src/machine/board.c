@@ -331,8 +331,8 @@ int board_create(const struct board_config *config, struct board **out, struct e
 	int ret;
 
 	if (!b)
-		return error_set(err, -ENOMEM, STATUS_HOST, "cannot make the board", "the host has no memory left",
-				 "end other programs");
+		return error_set(err, -ENOMEM, STATUS_HOST, "cannot make the board",
+				 "the host has no memory left", "end other programs");
 	pthread_mutex_init(&b->lock, NULL);
 	b->config = *config;
 	b->timers = (struct vm_timers){ .changed = timers_changed, .opaque = b };
@@ -378,8 +378,8 @@ int board_map_ram(struct ram *ram, struct error *err)
 
 	if (ram->size < BOARD_MEM_MIN || ram->size > BOARD_MEM_MAX)
 		return error_set(err, -EINVAL, STATUS_USAGE, "cannot lay out %llu bytes of memory",
-				 "a board has %lluM to %lluT", "give a size in this range", (unsigned long long)ram->size,
-				 BOARD_MEM_MIN >> 20, BOARD_MEM_MAX >> 40);
+				 "a board has %lluM to %lluT", "give a size in this range",
+				 (unsigned long long)ram->size, BOARD_MEM_MIN >> 20, BOARD_MEM_MAX >> 40);
 	count = ram_map(ram->size, slot);
 	for (unsigned i = 0; i < RAM_SLOTS_MAX; i++) {
 		static const struct ram_slot none;
@@ -509,7 +509,8 @@ static int board_load_parts(struct board *b, struct state_reader *r)
 		ret = b->part[i].ops->loaded(b->part[i].chip);
 		if (ret)
 			return state_reader_fail(r, "the values of %s are impossible",
-						 b->part[i].ops->state ? b->part[i].ops->state->name : "a chip");
+						 b->part[i].ops->state ? b->part[i].ops->state->name
+								       : "a chip");
 	}
 	return 0;
 }
@@ -522,8 +523,8 @@ int board_load(struct board *b, struct state_reader *r)
 	if (ret)
 		return ret;
 	if (shape.cpus != want.cpus || shape.ram_size != want.ram_size)
-		return state_reader_fail(r, "it is of a board with %u CPUs and %llu bytes of memory", shape.cpus,
-					 (unsigned long long)shape.ram_size);
+		return state_reader_fail(r, "it is of a board with %u CPUs and %llu bytes of memory",
+					 shape.cpus, (unsigned long long)shape.ram_size);
 	pthread_mutex_lock(&b->lock);
 	ret = board_load_parts(b, r);
 	pthread_mutex_unlock(&b->lock);

@@ -198,7 +198,8 @@ static uint64_t pci_read_ports(struct pci *pci, unsigned region, uint64_t offset
 		return offset == 0 && size == 4 ? a : UINT64_MAX;
 	if (!(a & CONFIG_ENABLE))
 		return UINT64_MAX;
-	return pci_config_read(pci_find(pci, a >> 16 & 0xff, a >> 8 & 0xff), (a & 0xfc) + ((unsigned)offset & 3), size);
+	return pci_config_read(pci_find(pci, a >> 16 & 0xff, a >> 8 & 0xff),
+			       (a & 0xfc) + ((unsigned)offset & 3), size);
 }
 
 static void pci_write_ports(struct pci *pci, unsigned region, uint64_t offset, unsigned size, uint64_t value)
@@ -211,8 +212,8 @@ static void pci_write_ports(struct pci *pci, unsigned region, uint64_t offset, u
 		return;
 	}
 	if (a & CONFIG_ENABLE)
-		pci_config_write(pci_find(pci, a >> 16 & 0xff, a >> 8 & 0xff), (a & 0xfc) + ((unsigned)offset & 3),
-				 size, value);
+		pci_config_write(pci_find(pci, a >> 16 & 0xff, a >> 8 & 0xff),
+				 (a & 0xfc) + ((unsigned)offset & 3), size, value);
 }
 
 static uint64_t pci_read(void *chip, unsigned region, uint64_t offset, unsigned size)
@@ -231,7 +232,8 @@ static void pci_write(void *chip, unsigned region, uint64_t offset, unsigned siz
 	if (region != PCI_REGION_ECAM)
 		pci_write_ports(pci, region, offset, size, value);
 	else
-		pci_config_write(pci_find(pci, offset >> 20 & 0xff, offset >> 12 & 0xff), offset & 0xfff, size, value);
+		pci_config_write(pci_find(pci, offset >> 20 & 0xff, offset >> 12 & 0xff), offset & 0xfff,
+				 size, value);
 }
 
 static void pci_reset(void *chip)
@@ -311,6 +313,11 @@ void pci_set_writable(struct pci_device *d, unsigned offset, unsigned size, uint
 	put_le(&d->writable[offset], size, bits);
 }
 
+void pci_set_clear(struct pci_device *d, unsigned offset, unsigned size, uint32_t bits)
+{
+	put_le(&d->clear[offset], size, bits);
+}
+
 void pci_device_init(struct pci_device *d, uint16_t vendor, uint16_t device, uint32_t class, uint8_t revision,
 		     uint8_t pin)
 {
@@ -322,16 +329,21 @@ void pci_device_init(struct pci_device *d, uint16_t vendor, uint16_t device, uin
 	pci_set(d, PCI_INTERRUPT_PIN, 1, pin <= 4 ? pin : 0);
 	pci_set_writable(d, PCI_INTERRUPT_LINE, 1, 0xff);
 	pci_set_writable(d, PCI_COMMAND, 2,
-			 PCI_COMMAND_MASTER | PCI_COMMAND_PARITY | PCI_COMMAND_SERR | (pin ? PCI_COMMAND_INTX_DISABLE : 0));
+			 PCI_COMMAND_MASTER | PCI_COMMAND_PARITY | PCI_COMMAND_SERR |
+				 (pin ? PCI_COMMAND_INTX_DISABLE : 0));
 }
 
-int pci_set_bar(struct pci_device *d, unsigned n, uint64_t size, uint8_t type, unsigned region, const char *name)
+int pci_set_bar(struct pci_device *d, unsigned n, uint64_t size, uint8_t type, unsigned region,
+		const char *name)
 {
 	bool io = type & PCI_BAR_IO, wide = type & PCI_BAR_64;
 	uint32_t command = get_le(&d->writable[PCI_COMMAND], 2);
 
-	if (n >= PCI_BARS || (wide && (io || n + 1 >= PCI_BARS)) || (size & (size - 1)) || size < (io ? 4 : 16) ||
-	    size > (io ? 256ull : wide ? 1ull << 40 : 1ull << 31))
+	if (n >= PCI_BARS || (wide && (io || n + 1 >= PCI_BARS)) || (size & (size - 1)) ||
+	    size < (io ? 4 : 16) ||
+	    size > (io     ? 256ull
+		    : wide ? 1ull << 40
+			   : 1ull << 31))
 		return -EINVAL;
 	d->bar[n] = (struct pci_bar){ .size = size, .type = type, .region = region, .name = name };
 	pci_set(d, PCI_BAR0 + n * 4, 4, type);

@@ -5,9 +5,9 @@
  * the board's buses, and INTx.
  *
  * A device embeds a struct pci_device. Its owner fills the configuration space with the
- * pci_set functions and says which bits the guest may write, describes its BARs, and adds it;
- * from then on the space belongs to the guest and this file. What lies behind a BAR is a region of
- * a chip like any other.
+ * pci_set functions, says which bits the guest may write, describes its BARs, and adds it; from
+ * then on the space belongs to the guest and this file. What lies behind a BAR is a region of a
+ * chip like any other.
  *
  * Where BARs are mapped follows from the configuration spaces alone: in the order of device
  * numbers, each enabled BAR is mapped if nothing else (a chip of the board, an earlier BAR) is
@@ -106,8 +106,10 @@ void pci_device_init(struct pci_device *d, uint16_t vendor, uint16_t device, uin
 /* Sets bytes of the space after reset. Before pci_add. */
 void pci_set(struct pci_device *d, unsigned offset, unsigned size, uint32_t value);
 void pci_set_writable(struct pci_device *d, unsigned offset, unsigned size, uint32_t bits);
+void pci_set_clear(struct pci_device *d, unsigned offset, unsigned size, uint32_t bits);
 /* Describes BAR @n; -EINVAL for a size or place that cannot be. Before pci_add. */
-int pci_set_bar(struct pci_device *d, unsigned n, uint64_t size, uint8_t type, unsigned region, const char *name);
+int pci_set_bar(struct pci_device *d, unsigned n, uint64_t size, uint8_t type, unsigned region,
+		const char *name);
 /* Puts @d, which stays the caller's, into @slot. -EEXIST when that is taken. */
 int pci_add(struct pci *pci, struct pci_device *d, unsigned slot);
 

@@ -220,21 +220,6 @@ static void setup(struct cpu *c, const struct code *k, const struct insn *in)
 	}
 }
 
-/*
- * Where hosts differ from each other, the vCPU does what the SDM says: an MMX instruction that
- * faults has not made the transition to MMX state.
- */
-static void forgive(const struct insn *in, struct native *n, struct cpu *c)
-{
-	uint32_t attr = opcode_table[in->row].attr;
-
-	if (!(attr & OP_MMX) || !n->signal)
-		return;
-	memcpy(n->x.st, c->x.st, sizeof(n->x.st));
-	n->x.fsw = c->x.fsw;
-	n->x.ftw = c->x.ftw;
-}
-
 static uint8_t before[VRIG_RAM], host_ram[VRIG_RAM];
 
 static int try_row(const struct opcode *op)
@@ -265,7 +250,6 @@ static int try_row(const struct opcode *op)
 		fprintf(stderr, "%s: not the same fault\n", what);
 		d = 1;
 	}
-	forgive(&in, &n, c);
 	d |= native_differs(&n, c, what);
 	for (unsigned i = 0; i < VRIG_RAM; i++)
 		if (host_ram[i] != vrig.ram[i]) {

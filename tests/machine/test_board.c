@@ -283,7 +283,8 @@ static void ram_has_a_hole_for_vga_and_one_below_4_gib(void **state)
 	assert_int_equal(ram_write(ram, BOARD_LOW_RAM_MAX, &byte, 1), -EFAULT);
 	assert_int_equal(ram_write(ram, BOARD_HIGH_RAM_BASE, &byte, 1), 0);
 	assert_int_equal(ram_write(ram, BOARD_HIGH_RAM_BASE + 3072 * MIB - BOARD_LOW_RAM_MAX - 1, &byte, 1), 0);
-	assert_int_equal(ram_write(ram, BOARD_HIGH_RAM_BASE + 3072 * MIB - BOARD_LOW_RAM_MAX, &byte, 1), -EFAULT);
+	assert_int_equal(ram_write(ram, BOARD_HIGH_RAM_BASE + 3072 * MIB - BOARD_LOW_RAM_MAX, &byte, 1),
+			 -EFAULT);
 	ram_destroy(ram);
 }
 

@@ -164,7 +164,8 @@ static void routes_and_timers_are_told_again(void **state)
 
 static void another_board_does_not_fit(void **state)
 {
-	struct machine *a = machine_new(32, 1, false), *more = machine_new(64, 1, false), *cpus = machine_new(32, 2, false);
+	struct machine *a = machine_new(32, 1, false), *more = machine_new(64, 1, false),
+		       *cpus = machine_new(32, 2, false);
 	struct stream s = save(a);
 
 	assert_int_equal(load_stream(more, s.bytes, s.len), -EPROTO);

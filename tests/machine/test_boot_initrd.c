@@ -9,7 +9,8 @@ static const uint8_t code[16] = { 0xf4 };
 
 static const char *kernel(void)
 {
-	struct elf_recipe r = { .paddr = 1 * MIB, .entry = 1 * MIB, .code = code, .code_len = sizeof(code), .pvh = true };
+	struct elf_recipe r = {
+		.paddr = 1 * MIB, .entry = 1 * MIB, .code = code, .code_len = sizeof(code), .pvh = true};
 	struct bytes k = make_elf(&r);
 	const char *path = test_file(0, k.at, k.len);
 
@@ -98,6 +99,10 @@ static void archives_may_follow_each_other(void **state)
 	last = join(cpio, 100, none);
 	taken(&last);
 	bytes_free(&last);
+	/* Only at multiples of 4. */
+	last = join(cpio, 4 - cpio.len % 4 + 1, cpio);
+	refused(&last, "what follows its first archive is none");
+	bytes_free(&last);
 	bytes_free(&cpio);
 }
 
@@ -181,7 +186,8 @@ static void damaged_archives_are_refused(void **state)
 
 static void junk_is_refused(void **state)
 {
-	struct bytes junk = bytes_copy("this is not an initrd", 21), cpio = archive(10), two = join(cpio, 4, junk), p;
+	struct bytes junk = bytes_copy("this is not an initrd", 21), cpio = archive(10),
+		     two = join(cpio, 4, junk), p;
 
 	refused(&junk, "neither a cpio archive nor a packed one");
 	refused(&two, "what follows its first archive is none");

@@ -25,7 +25,8 @@ static int teardown(void **state)
 static const char *good_kernel(void)
 {
 	static const uint8_t code[16] = { 0xf4 };
-	struct elf_recipe r = { .paddr = 1 * MIB, .entry = 1 * MIB, .code = code, .code_len = sizeof(code), .pvh = true };
+	struct elf_recipe r = {
+		.paddr = 1 * MIB, .entry = 1 * MIB, .code = code, .code_len = sizeof(code), .pvh = true};
 	struct bytes k = make_elf(&r);
 	const char *path = test_file(0, k.at, k.len);
 

@@ -25,7 +25,8 @@ static void start(struct ram *ram, const struct bytes *kernel, const char *initr
 
 static struct bytes elf_kernel(void)
 {
-	struct elf_recipe r = { .paddr = 16 * MIB, .entry = 16 * MIB + 3, .code = code, .code_len = sizeof(code), .bss = 256 };
+	struct elf_recipe r = {
+		.paddr = 16 * MIB, .entry = 16 * MIB + 3, .code = code, .code_len = sizeof(code), .bss = 256};
 
 	return make_elf(&r);
 }
@@ -241,7 +242,8 @@ static void an_unknown_payload_is_left_to_the_kernel(void **state)
 		struct ram *ram = test_ram(32);
 		const void *payload = i < 3 ? (const void *)payloads[i] : not_elf.at;
 		size_t len = i < 3 ? 10 : i == 3 ? not_elf.len : 0; /* and one without any payload */
-		struct bytes kernel = make_bzimage(&(struct bzimage_recipe){ .payload = payload, .payload_len = len });
+		struct bytes kernel =
+			make_bzimage(&(struct bzimage_recipe){.payload = payload, .payload_len = len});
 		struct started s;
 		uint8_t got[16];
 
@@ -259,7 +261,8 @@ static void an_unknown_payload_is_left_to_the_kernel(void **state)
 static void a_fixed_kernel_that_unpacks_itself_lies_at_1_mib(void **state)
 {
 	struct ram *ram = test_ram(32);
-	struct bytes kernel = make_bzimage(&(struct bzimage_recipe){ .payload = "?", .payload_len = 1, .fixed = true });
+	struct bytes kernel =
+		make_bzimage(&(struct bzimage_recipe){.payload = "?", .payload_len = 1, .fixed = true});
 	struct started s;
 
 	start(ram, &kernel, NULL, "", &s);
@@ -414,7 +417,8 @@ static void kernels_larger_than_ram_are_told(void **state)
 	struct bytes elf = elf_kernel(), p = make_payload(KIND_GZIP, elf.at, elf.len);
 	struct bzimage_recipe r = { .payload = p.at, .payload_len = p.len, .init_size = 17 << 20 };
 
-	fails(make_bzimage(&r), 32, "it needs memory from 0x1000000 to 0x2100000, and the guest's ends at 0x2000000");
+	fails(make_bzimage(&r), 32,
+	      "it needs memory from 0x1000000 to 0x2100000, and the guest's ends at 0x2000000");
 	r.payload = "?";
 	r.payload_len = 1;
 	fails(make_bzimage(&r), 32, "it needs memory");

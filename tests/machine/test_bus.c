@@ -38,7 +38,8 @@ static const struct chip_ops probe_ops = { .read = probe_read, .write = probe_wr
 
 static int add(struct bus *bus, struct probe *p, uint64_t base, uint64_t len)
 {
-	struct bus_range r = { .base = base, .len = len, .ops = &probe_ops, .chip = p, .region = 7, .name = "probe" };
+	struct bus_range r = {
+		.base = base, .len = len, .ops = &probe_ops, .chip = p, .region = 7, .name = "probe"};
 
 	return bus_add(bus, &r);
 }

@@ -43,7 +43,8 @@ static void config_written(void *chip, unsigned offset, unsigned size)
 	((struct rig *)chip)->config_writes++;
 }
 
-/* A host bridge in slot 0; in slot 3 a device with INTB, ports, and a 64-bit memory BAR; in slot 5 a small one. */
+/* A host bridge in slot 0; in slot 3 a device with INTB, ports, and a 64-bit memory BAR; in slot 5 a small
+ * one. */
 static void rig_init(struct rig *r)
 {
 	memset(r, 0, sizeof(*r));
@@ -130,7 +131,8 @@ static void ecam_and_mechanism_1_show_one_space(void **state)
 	rig_init(&r);
 	for (unsigned offset = 0; offset < 256; offset += 4) {
 		select1(&r, ENABLE | 3 << 11 | offset);
-		assert_int_equal(pci_ops.read(&r.pci, PCI_REGION_DATA, 0, 4) & 0xffffffff, cfg(&r, 3, offset, 4));
+		assert_int_equal(pci_ops.read(&r.pci, PCI_REGION_DATA, 0, 4) & 0xffffffff,
+				 cfg(&r, 3, offset, 4));
 	}
 	select1(&r, ENABLE | 3 << 11 | PCI_INTERRUPT_LINE);
 	pci_ops.write(&r.pci, PCI_REGION_DATA, 0, 1, 0x5a);
@@ -141,7 +143,8 @@ static void ecam_and_mechanism_1_show_one_space(void **state)
 	assert_int_equal(cfg(&r, 3, 0x100, 4), 0xffffffff);
 	assert_int_equal(cfg(&r, 3, 0xfe, 4), 0xffff0000);
 	set(&r, 3, 0xfff, 8, 0);
-	assert_int_equal(pci_ops.read(&r.pci, PCI_REGION_ECAM, ecam(0, 0) | 1 << 20, 4) & 0xffffffff, 0xffffffff);
+	assert_int_equal(pci_ops.read(&r.pci, PCI_REGION_ECAM, ecam(0, 0) | 1 << 20, 4) & 0xffffffff,
+			 0xffffffff);
 }
 
 static void the_host_bridge_is_one_that_linux_knows(void **state)
@@ -169,6 +172,21 @@ static void read_only_bits_stay(void **state)
 	assert_int_equal(cfg(&r, 3, PCI_COMMAND, 2), PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER |
 							     PCI_COMMAND_PARITY | PCI_COMMAND_SERR |
 							     PCI_COMMAND_INTX_DISABLE);
+	assert_int_equal(cfg(&r, 3, PCI_STATUS, 2), 0);
+}
+
+static void bits_that_writing_1_clears_stay_on_0(void **state)
+{
+	struct rig r;
+
+	rig_init(&r);
+	pci_set_clear(&r.dev, PCI_STATUS, 2, 0xf900);
+	r.dev.config[PCI_STATUS + 1] = 0x28;
+	set(&r, 3, PCI_STATUS, 2, 0);
+	assert_int_equal(cfg(&r, 3, PCI_STATUS, 2), 0x2800);
+	set(&r, 3, PCI_STATUS, 2, 0x0800);
+	assert_int_equal(cfg(&r, 3, PCI_STATUS, 2), 0x2000);
+	set(&r, 3, PCI_STATUS, 2, 0xffff);
 	assert_int_equal(cfg(&r, 3, PCI_STATUS, 2), 0);
 }
 
@@ -360,6 +378,7 @@ int main(void)
 		cmocka_unit_test(ecam_and_mechanism_1_show_one_space),
 		cmocka_unit_test(the_host_bridge_is_one_that_linux_knows),
 		cmocka_unit_test(read_only_bits_stay),
+		cmocka_unit_test(bits_that_writing_1_clears_stay_on_0),
 		cmocka_unit_test(bars_tell_their_sizes),
 		cmocka_unit_test(bars_that_cannot_be_are_refused),
 		cmocka_unit_test(bars_are_mapped_while_decoding_is_enabled),

@@ -78,7 +78,8 @@ static void every_format_unpacks_from_memory_and_from_a_file(void **state)
 			b = pack(k, plain.at, plain.len);
 			in = (struct pack_input){ .at = b.at, .left = b.len };
 			if (i & 1) {
-				assert_int_equal(boot_file_open(&file, "test", test_file(0, b.at, b.len), NULL), 0);
+				assert_int_equal(
+					boot_file_open(&file, "test", test_file(0, b.at, b.len), NULL), 0);
 				assert_int_equal(pack_input_open(&in, &file), 0);
 			}
 			assert_int_equal(unpack_all(pack_of[k], &in, plain.len, &out), 0);
@@ -150,7 +151,8 @@ static void damaged_streams_do_no_harm(void **state)
 			seed = seed * 1664525 + 1013904223;
 			bad.at[(seed >> 8) % bad.len] ^= 1u << (seed >> 29);
 			ret = unpack_all(pack_of[k], &in, plain.len, &out);
-			refused += ret < 0 || out.len != plain.len || memcmp(out.bytes, plain.at, plain.len) != 0;
+			refused += ret < 0 || out.len != plain.len ||
+				   memcmp(out.bytes, plain.at, plain.len) != 0;
 			free(out.bytes);
 			bytes_free(&bad);
 		}

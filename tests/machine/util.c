@@ -246,7 +246,9 @@ static struct bytes pack_xz(const void *bytes, size_t len)
 	struct bytes b = bytes_new(lzma_stream_buffer_bound(len));
 	size_t out_len = 0;
 
-	assert_int_equal(lzma_easy_buffer_encode(1, LZMA_CHECK_CRC32, NULL, bytes, len, b.at, &out_len, b.len), LZMA_OK);
+	assert_int_equal(
+		lzma_easy_buffer_encode(1, LZMA_CHECK_CRC32, NULL, bytes, len, b.at, &out_len, b.len),
+		LZMA_OK);
 	b.len = out_len;
 	return b;
 }
@@ -321,21 +323,36 @@ static size_t put_note(uint8_t *at, uint32_t entry, unsigned align)
 struct bytes make_elf(const struct elf_recipe *r)
 {
 	unsigned align = r->note_align ? r->note_align : 4;
-	uint16_t machine = r->machine ? r->machine : r->narrow ? EM_386 : EM_X86_64, type = r->type ? r->type : ET_EXEC;
+	uint16_t machine = r->machine  ? r->machine
+			   : r->narrow ? EM_386
+				       : EM_X86_64,
+		 type = r->type ? r->type : ET_EXEC;
 	size_t code_at = 0x200, note_at = 0x100, note_len;
 	struct bytes b = bytes_new(code_at + r->code_len);
-	uint8_t ident[EI_NIDENT] = { 0x7f, 'E', 'L', 'F', r->narrow ? ELFCLASS32 : ELFCLASS64, ELFDATA2LSB, EV_CURRENT };
+	uint8_t ident[EI_NIDENT] = {0x7f,        'E',       'L', 'F', r->narrow ? ELFCLASS32 : ELFCLASS64,
+				    ELFDATA2LSB, EV_CURRENT};
 
 	memcpy(b.at + code_at, r->code, r->code_len);
 	note_len = put_note(b.at + note_at, (uint32_t)r->entry, align);
 	if (r->narrow) {
-		Elf32_Ehdr h = { .e_type = type, .e_machine = machine, .e_version = 1, .e_entry = (uint32_t)r->entry,
-				 .e_phoff = sizeof(h), .e_ehsize = sizeof(h), .e_phentsize = sizeof(Elf32_Phdr),
-				 .e_phnum = r->pvh ? 2 : 1 };
+		Elf32_Ehdr h = {.e_type = type,
+				.e_machine = machine,
+				.e_version = 1,
+				.e_entry = (uint32_t)r->entry,
+				.e_phoff = sizeof(h),
+				.e_ehsize = sizeof(h),
+				.e_phentsize = sizeof(Elf32_Phdr),
+				.e_phnum = r->pvh ? 2 : 1};
 		Elf32_Phdr p[2] = {
-			{ .p_type = PT_LOAD, .p_offset = (uint32_t)code_at, .p_paddr = (uint32_t)r->paddr,
-			  .p_filesz = (uint32_t)r->code_len, .p_memsz = (uint32_t)(r->code_len + r->bss) },
-			{ .p_type = PT_NOTE, .p_offset = (uint32_t)note_at, .p_filesz = (uint32_t)note_len, .p_align = align },
+			{.p_type = PT_LOAD,
+			 .p_offset = (uint32_t)code_at,
+			 .p_paddr = (uint32_t)r->paddr,
+			 .p_filesz = (uint32_t)r->code_len,
+			 .p_memsz = (uint32_t)(r->code_len + r->bss)},
+			{.p_type = PT_NOTE,
+			 .p_offset = (uint32_t)note_at,
+			 .p_filesz = (uint32_t)note_len,
+			 .p_align = align},
 		};
 
 		memcpy(h.e_ident, ident, sizeof(ident));
@@ -392,8 +409,8 @@ static size_t put_cpio_entry(uint8_t *at, const char *name, const void *content,
 	size_t name_len = strlen(name) + 1, head = (110 + name_len + 3) & ~3ul;
 	char text[160];
 
-	snprintf(text, sizeof(text), "070701%08x%08x%08x%08x%08x%08x%08zx%08x%08x%08x%08x%08zx%08x", 1, 0x81ed, 0, 0, 1, 0,
-		 len, 0, 0, 0, 0, name_len, 0);
+	snprintf(text, sizeof(text), "070701%08x%08x%08x%08x%08x%08x%08zx%08x%08x%08x%08x%08zx%08x", 1,
+		 0x81ed, 0, 0, 1, 0, len, 0, 0, 0, 0, name_len, 0);
 	memcpy(at, text, 110);
 	memcpy(at + 110, name, name_len);
 	if (len)

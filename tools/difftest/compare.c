@@ -35,13 +35,20 @@ static const struct {
 };
 
 /* Instructions in which AMD and Intel differ; the model follows Intel. */
-enum { WHEN_ALWAYS, WHEN_MEMORY, WHEN_REGISTER, WHEN_UNALIGNED };
+enum { WHEN_ALWAYS, WHEN_MEMORY, WHEN_REGISTER, WHEN_UNALIGNED, WHEN_MEMORY16, WHEN_REP, WHEN_MXCSR_MM, WHEN_W_IN_32 };
 static const struct {
 	uint16_t id;
 	uint8_t map, opcode, when;
 	const char *why;
 } vendors_differ[] = {
 	{ INSN_ID_NOP, MAP_0F, 0x0d, WHEN_REGISTER, "0F 0D with a register: #UD on AMD, a reserved NOP on Intel" },
+	{ INSN_ID_MOVSXD, MAP_ONE, 0x63, WHEN_MEMORY16, "AMD reads 32 bits of memory where Intel reads 16 (SDM vol. 2, MOVSXD)" },
+	{ INSN_ID_LDMXCSR, MAP_0F, 0xae, WHEN_MXCSR_MM, "MXCSR bit 17 (misaligned exception mask) is AMD's" },
+	{ INSN_ID_VLDMXCSR, MAP_0F, 0xae, WHEN_MXCSR_MM, "the same" },
+	{ INSN_ID_VPEXTRD, MAP_0F3A, 0x16, WHEN_W_IN_32, "VEX.W1 outside 64-bit mode: #UD on AMD, ignored on Intel" },
+	{ INSN_ID_VPINSRD, MAP_0F3A, 0x22, WHEN_W_IN_32, "the same" },
+	{ INSN_ID_LOOPE, MAP_ONE, 0xe1, WHEN_REP, "F2 and F3 change the sense of ZF on AMD; Intel ignores them" },
+	{ INSN_ID_LOOPNE, MAP_ONE, 0xe0, WHEN_REP, "the same" },
 	{ INSN_ID_CVTPI2PS, MAP_0F, 0x2a, WHEN_MEMORY,
 	  "MMX transition with a memory operand: on Intel (SDM vol. 2, CVTPI2PS), not on AMD" },
 	{ INSN_ID_SHA1NEXTE, MAP_0F38, 0xc8, WHEN_UNALIGNED, "SHA: exceptions of type 4 on Intel; AMD allows it" },
@@ -65,12 +72,117 @@ static bool host_is_amd(void)
 	return amd;
 }
 
+static bool canonical(uint64_t a)
+{
+	return (uint64_t)((int64_t)a << 16 >> 16) == a;
+}
+
+/* Operands that processors access in several parts */
+static bool in_parts(const struct insn *in)
+{
+	switch (in->id) {
+	case INSN_ID_FLD:
+	case INSN_ID_FSTP: return (in->flags & INSN_MEM) && in->row && opcode_table[in->row].opcode == 0xdb;
+	case INSN_ID_FBLD:
+	case INSN_ID_FBSTP:
+	case INSN_ID_FLDENV:
+	case INSN_ID_FNSTENV:
+	case INSN_ID_FRSTOR:
+	case INSN_ID_FNSAVE: return true;
+	default: return false;
+	}
+}
+
+static bool spans_canonical_end(const struct dt_case *c, const struct insn *in)
+{
+	if ((in->id == INSN_ID_MASKMOVDQU || in->id == INSN_ID_VMASKMOVDQU || in->id == INSN_ID_MASKMOVQ) &&
+	    canonical(c->in.gpr[RDI]) != canonical(c->in.gpr[RDI] + 15))
+		return true;
+	return in_parts(in) && c->has_ea && canonical(c->ea) != canonical(c->ea + 107);
+}
+
+static bool segment_offset_not_canonical(const struct dt_case *c, const struct insn *in)
+{
+	uint64_t base = in->seg == SEG_FS ? c->in.fs_base : in->seg == SEG_GS ? c->in.gs_base : 0;
+
+	if (c->mode != INSN_MODE64 || !base)
+		return false;
+	if (opcode_table[in->row].attr & OP_REPSTR) /* wherever it gets */
+		return !canonical(c->in.gpr[RSI] + 0x10000) || !canonical(c->in.gpr[RSI] - 0x10000);
+	if (in->id == INSN_ID_XLAT)
+		return !canonical(c->in.gpr[RBX] + (uint8_t)c->in.gpr[RAX]);
+	return c->has_ea && !canonical(c->ea - base);
+}
+
+static uint8_t memory_byte(uint64_t la)
+{
+	const uint8_t *p = gen_memory(la);
+
+	return p ? *p : 0;
+}
+
+/* The encoded W of a three-byte VEX prefix: insn.flags has it as the model sees it. */
+static bool vex_w(const struct dt_case *c)
+{
+	unsigned i = 0;
+
+	while (c->bytes[i] != 0xc4 && i < 12)
+		i++;
+	return c->bytes[i + 2] & 0x80;
+}
+
+/*
+ * Outside 64-bit mode, an access that runs over the end of a segment of 4 GiB may or may not fault
+ * (SDM vol. 3, 5.3).
+ */
+static bool near_4g(uint64_t offset, uint32_t reach)
+{
+	return (uint32_t)offset > 0xffffffffu - reach || (uint32_t)offset < reach;
+}
+
+static bool wraps_4g(const struct dt_case *c, const struct insn *in)
+{
+	const struct opcode *op = &opcode_table[in->row];
+	uint64_t base = in->seg == SEG_FS ? c->in.fs_base : in->seg == SEG_GS ? c->in.gs_base : 0;
+	const uint64_t *gpr = c->in.gpr;
+
+	if (c->mode == INSN_MODE64)
+		return false;
+	if (c->has_ea && (uint32_t)(c->ea - base) > 0xffffffffu - 512)
+		return true;
+	if ((op->attr & OP_REPSTR) && (near_4g(gpr[RSI], 0x4000) || near_4g(gpr[RDI], 0x4000)))
+		return true;
+	if ((op->attr & OP_MASKED) && near_4g(gpr[RDI], 64))
+		return true;
+	return (op->implicit & IMPL_RSP) &&
+	       (near_4g(gpr[RSP], 256) || ((op->implicit & IMPL_RBP) && near_4g(gpr[RBP], 256)));
+}
+
+static bool has_rep_prefix(const struct dt_case *c, const struct insn *in)
+{
+	for (unsigned i = 0; i < in->len; i++) {
+		if (c->bytes[i] == 0xf2 || c->bytes[i] == 0xf3)
+			return true;
+		if ((c->bytes[i] & 0xfc) == 0xe0)
+			break;
+	}
+	return false;
+}
+
 const char *compare_excluded(const struct dt_case *c, const struct insn *in)
 {
 	const struct opcode *op = &opcode_table[in->row];
 
+	if ((in->id == INSN_ID_MASKMOVDQU || in->id == INSN_ID_VMASKMOVDQU) && (c->in.rflags & RF_AC))
+		return "bytes have no alignment: processors raise #AC by how they split the access";
+	if (wraps_4g(c, in))
+		return "an access over the end of a 4-GiB segment may fault or not (SDM vol. 3, 5.3)";
+	if (spans_canonical_end(c, in))
+		return "parts of one operand on both sides of canonical space: which fault comes first is up to the processor";
 	if (!host_is_amd())
 		return NULL;
+	if (segment_offset_not_canonical(c, in))
+		return "AMD wants the offset in FS and GS canonical too, not only the linear address";
 	for (size_t i = 0; i < sizeof(vendors_differ) / sizeof(vendors_differ[0]); i++) {
 		if (vendors_differ[i].id != in->id || vendors_differ[i].map != op->map ||
 		    vendors_differ[i].opcode != op->opcode)
@@ -78,7 +190,11 @@ const char *compare_excluded(const struct dt_case *c, const struct insn *in)
 		if (vendors_differ[i].when == WHEN_ALWAYS ||
 		    (vendors_differ[i].when == WHEN_MEMORY && (in->flags & INSN_MEM)) ||
 		    (vendors_differ[i].when == WHEN_REGISTER && !(in->flags & INSN_MEM)) ||
-		    (vendors_differ[i].when == WHEN_UNALIGNED && c->has_ea && (c->ea & 15)))
+		    (vendors_differ[i].when == WHEN_UNALIGNED && c->has_ea && (c->ea & 15)) ||
+		    (vendors_differ[i].when == WHEN_MEMORY16 && (in->flags & INSN_MEM) && in->opsize == 2) ||
+		    (vendors_differ[i].when == WHEN_W_IN_32 && c->mode != INSN_MODE64 && vex_w(c)) ||
+		    (vendors_differ[i].when == WHEN_MXCSR_MM && c->has_ea && (memory_byte(c->ea + 2) & 2)) ||
+		    (vendors_differ[i].when == WHEN_REP && has_rep_prefix(c, in)))
 			return vendors_differ[i].why;
 	}
 	return NULL;
@@ -182,23 +298,18 @@ static bool memory_masked(const struct dt_case *c, uint16_t id, unsigned opsize,
 
 /*
  * An instruction that faults in its middle may have stored where a restart stores again: ENTER
- * pushes frame pointers below rSP before it probes the new top of the stack (SDM vol. 2, ENTER).
+ * pushes frame pointers below rSP before it probes the new top of the stack (SDM vol. 2, ENTER), PUSHA
+ * pushes register after register.
  */
 static bool faulted_stores_allowed(const struct insn *in, const struct dt_result *n)
 {
-	return in->id == INSN_ID_ENTER && n->vector != EXC_BP;
+	return (in->id == INSN_ID_ENTER || in->id == INSN_ID_PUSHA) && n->vector != EXC_BP;
 }
 
 /* Operands of many bytes: which of them CR2 names is up to the processor, its page is not (SDM vol. 3, 4.7). */
 static uint64_t fault_address(const struct insn *in, const struct dt_result *r)
 {
-	switch (in->id) {
-	case INSN_ID_FLDENV:
-	case INSN_ID_FNSTENV:
-	case INSN_ID_FRSTOR:
-	case INSN_ID_FNSAVE: return r->cr2 & ~0xfffull;
-	default: return r->cr2;
-	}
+	return in_parts(in) ? r->cr2 & ~0xfffull : r->cr2;
 }
 
 static void compare_memory(struct report *r, const struct dt_case *c, const struct insn *in, const struct dt_result *n,
@@ -224,6 +335,18 @@ static void compare_memory(struct report *r, const struct dt_case *c, const stru
 			differ(r, "  memory +%#x: was %02x, host %02x soft %02x\n", at, dt_pristine[at], after(n, at),
 			       after(s, at));
 	}
+}
+
+/*
+ * Instructions of SSE that touch an MMX register: when they fault, AMD has already made the
+ * transition to MMX state (TOP = 0, all tags valid), which their restart makes again anyway.
+ */
+static bool transition_allowed(const struct insn *in, const struct dt_result *n)
+{
+	const uint32_t both = OP_SSE | OP_MMX;
+
+	return n->vector != EXC_BP &&
+	       ((opcode_table[in->row].attr & both) == both || in->id == INSN_ID_MASKMOVQ);
 }
 
 static void compare_fp(struct report *r, const struct dt_state *n, const struct dt_state *s)
@@ -255,6 +378,12 @@ static uint32_t fault_error(const struct dt_result *r)
 	return r->error;
 }
 
+/* POPA that faults in its middle has loaded some registers on some processors; a restart loads them again. */
+static bool register_allowed(const struct insn *in, const struct dt_result *n, unsigned i)
+{
+	return in->id == INSN_ID_POPA && n->vector != EXC_BP && i != RSP;
+}
+
 bool compare_results(const struct dt_case *c, const struct dt_result *native, const struct dt_result *soft, char *why, size_t len)
 {
 	static const char *const names[16] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
@@ -281,7 +410,7 @@ bool compare_results(const struct dt_case *c, const struct dt_result *native, co
 	for (unsigned i = 0; i < (c->mode == INSN_MODE64 ? 16u : 8u); i++) {
 		uint64_t mask = c->mode == INSN_MODE64 ? ~0ull : 0xffffffff;
 
-		if ((n->gpr[i] ^ s->gpr[i]) & mask)
+		if (((n->gpr[i] ^ s->gpr[i]) & mask) && !register_allowed(&in, native, i))
 			differ(&r, "  %s: host %llx soft %llx\n", names[i], (unsigned long long)n->gpr[i],
 			       (unsigned long long)s->gpr[i]);
 	}
@@ -291,7 +420,16 @@ bool compare_results(const struct dt_case *c, const struct dt_result *native, co
 	if (n->fs_base != s->fs_base || n->gs_base != s->gs_base)
 		differ(&r, "  bases: host %llx %llx soft %llx %llx\n", (unsigned long long)n->fs_base,
 		       (unsigned long long)n->gs_base, (unsigned long long)s->fs_base, (unsigned long long)s->gs_base);
-	compare_fp(&r, n, s);
+	if (transition_allowed(&in, native)) {
+		struct dt_state same = *s;
+
+		same.fsw = (uint16_t)((s->fsw & ~0x3800) | (n->fsw & 0x3800));
+		same.ftw = n->ftw;
+		memcpy(same.st, n->st, sizeof(same.st));
+		compare_fp(&r, n, &same);
+	} else {
+		compare_fp(&r, n, s);
+	}
 	if (!faulted_stores_allowed(&in, native))
 		compare_memory(&r, c, &in, native, soft);
 	return r.equal;

@@ -780,8 +780,8 @@ static bool try_case(struct dt_case *c, unsigned pair)
 		if (r <= 0 || !(opcode_table[in.row].attr & OP_USER) || compare_excluded(c, &in))
 			return false;
 		c->row = in.row;
-	} else if (!one_in(10)) {
-		return false; /* illegal forms: fewer of them */
+	} else if (!one_in(10) || ((op->attr & OP_VEX) && (op->feature == FEAT_AES || op->feature == FEAT_PCLMUL))) {
+		return false; /* illegal forms: fewer of them; none that VAES, VPCLMULQDQ make legal on a newer host */
 	}
 	c->decoded = (int8_t)r;
 	c->len = r > 0 ? (uint8_t)r : INSN_BYTES_MAX;

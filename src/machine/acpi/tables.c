@@ -67,8 +67,10 @@ struct fadt {
 	uint16_t sci_int;
 	uint32_t smi_cmd;
 	uint8_t acpi_enable, acpi_disable, s4bios_req, pstate_cnt;
-	uint32_t pm1a_evt_blk, pm1b_evt_blk, pm1a_cnt_blk, pm1b_cnt_blk, pm2_cnt_blk, pm_tmr_blk, gpe0_blk, gpe1_blk;
-	uint8_t pm1_evt_len, pm1_cnt_len, pm2_cnt_len, pm_tmr_len, gpe0_blk_len, gpe1_blk_len, gpe1_base, cst_cnt;
+	uint32_t pm1a_evt_blk, pm1b_evt_blk, pm1a_cnt_blk, pm1b_cnt_blk, pm2_cnt_blk, pm_tmr_blk, gpe0_blk,
+		gpe1_blk;
+	uint8_t pm1_evt_len, pm1_cnt_len, pm2_cnt_len, pm_tmr_len, gpe0_blk_len, gpe1_blk_len, gpe1_base,
+		cst_cnt;
 	uint16_t p_lvl2_lat, p_lvl3_lat, flush_size, flush_stride;
 	uint8_t duty_offset, duty_width, day_alrm, mon_alrm, century;
 	uint16_t iapc_boot_arch;
@@ -240,7 +242,8 @@ static uint32_t add_fadt(struct builder *b, uint32_t facs, uint32_t dsdt)
 	f->p_lvl3_lat = 1001;
 	f->century = 0x32;
 	f->iapc_boot_arch = BOOT_LEGACY_DEVICES | BOOT_8042 | BOOT_VGA_NOT_PRESENT;
-	f->flags = FADT_WBINVD | FADT_PROC_C1 | FADT_SLP_BUTTON | FADT_FIX_RTC | FADT_TMR_VAL_EXT | FADT_RESET_REG_SUP;
+	f->flags = FADT_WBINVD | FADT_PROC_C1 | FADT_SLP_BUTTON | FADT_FIX_RTC | FADT_TMR_VAL_EXT |
+		   FADT_RESET_REG_SUP;
 	end(b, f);
 	return address_of(b, f);
 }
@@ -305,7 +308,8 @@ static uint32_t add_dsdt(struct builder *b)
 }
 
 /* The RSDT, and the XSDT with wide entries. */
-static uint32_t add_root(struct builder *b, const char *signature, size_t entry_size, const uint32_t *table, size_t count)
+static uint32_t add_root(struct builder *b, const char *signature, size_t entry_size, const uint32_t *table,
+			 size_t count)
 {
 	struct table_header *h = begin(b, signature, 1, sizeof(*h));
 

@@ -13,7 +13,8 @@
 #include <stdio.h>
 #include <string.h>
 
-const char boot_fix_kernel[] = "name a bzImage of an x86-64 Linux, or an ELF kernel with a PVH note, with --kernel";
+const char boot_fix_kernel[] =
+	"name a bzImage of an x86-64 Linux, or an ELF kernel with a PVH note, with --kernel";
 const char boot_fix_damaged[] = "fetch or build the kernel again";
 const char boot_fix_memory[] = "give the guest more memory with --mem";
 
@@ -25,7 +26,8 @@ int boot_kernel_error(struct boot *b, int errnum, const char *fix, const char *w
 	va_start(args, why);
 	vsnprintf(text, sizeof(text), why, args);
 	va_end(args);
-	return error_set(b->err, errnum, STATUS_INPUT, "cannot load the kernel %s", "%s", "%s", b->kernel.path, text, fix);
+	return error_set(b->err, errnum, STATUS_INPUT, "cannot load the kernel %s", "%s", "%s",
+			 b->kernel.path, text, fix);
 }
 
 int boot_kernel_read_error(struct boot *b, int errnum)
@@ -56,8 +58,8 @@ int boot_write_cmdline(struct boot *b, uint64_t max)
 		max = BOOT_CMDLINE_MAX - 1;
 	if (len > max)
 		return error_set(b->err, -E2BIG, STATUS_INPUT, "cannot boot the kernel %s",
-				 "the command line has %zu bytes, and this kernel takes %llu", "shorten --cmdline",
-				 b->kernel.path, len, (unsigned long long)max);
+				 "the command line has %zu bytes, and this kernel takes %llu",
+				 "shorten --cmdline", b->kernel.path, len, (unsigned long long)max);
 	return ram_write(b->ram, BOOT_CMDLINE, b->cmdline, len + 1);
 }
 
@@ -111,9 +113,10 @@ static int boot_unknown_kernel(struct boot *b, const uint8_t *head, size_t len)
 	if (kind)
 		return boot_kernel_error(b, -ENOEXEC, boot_fix_kernel, "%s", kind);
 	if (pack != PACK_NONE)
-		return boot_kernel_error(b, -ENOEXEC, boot_fix_kernel,
-					 "it is a file packed by %s: an initrd, or a kernel of another architecture",
-					 pack_name(pack));
+		return boot_kernel_error(
+			b, -ENOEXEC, boot_fix_kernel,
+			"it is a file packed by %s: an initrd, or a kernel of another architecture",
+			pack_name(pack));
 	if (len < 1024)
 		return boot_kernel_error(b, -ENOEXEC, boot_fix_kernel,
 					 "it ends after %llu bytes, which is too short for any kernel",

@@ -73,7 +73,8 @@ struct boot_image {
 
 int boot_image_read(const struct boot_image *image, uint64_t offset, void *buf, size_t len);
 /* Copies [offset, offset + len) of the image to guest memory. */
-int boot_image_to_ram(const struct boot_image *image, uint64_t offset, uint64_t len, struct ram *ram, uint64_t gpa);
+int boot_image_to_ram(const struct boot_image *image, uint64_t offset, uint64_t len, struct ram *ram,
+		      uint64_t gpa);
 
 /* --- one boot --- */
 

@@ -46,8 +46,8 @@ static const char *machine_name(unsigned machine)
 
 /* --- notes --- */
 
-static void elf_note(struct elf *elf, const uint8_t *name, uint32_t name_len, uint32_t type, const uint8_t *desc,
-		     uint32_t desc_len)
+static void elf_note(struct elf *elf, const uint8_t *name, uint32_t name_len, uint32_t type,
+		     const uint8_t *desc, uint32_t desc_len)
 {
 	uint32_t entry32;
 
@@ -104,17 +104,21 @@ static int elf_read_notes(struct boot *b, const struct boot_image *image, const 
 static int elf_add_segment(struct boot *b, const struct boot_image *image, const struct program_header *p,
 			   struct elf *elf)
 {
-	struct elf_segment s = { .offset = p->offset, .filesz = p->filesz, .paddr = p->paddr, .memsz = p->memsz };
+	struct elf_segment s = {
+		.offset = p->offset, .filesz = p->filesz, .paddr = p->paddr, .memsz = p->memsz};
 
 	if (!s.memsz)
 		return 0;
 	if (s.filesz > s.memsz)
-		return boot_kernel_error(b, -ENOEXEC, boot_fix_damaged, "a segment has more bytes in the file than in memory");
+		return boot_kernel_error(b, -ENOEXEC, boot_fix_damaged,
+					 "a segment has more bytes in the file than in memory");
 	if (s.offset > image->size || s.filesz > image->size - s.offset)
-		return boot_kernel_error(b, -ENODATA, boot_fix_damaged, "it ends after %llu bytes, inside a segment",
+		return boot_kernel_error(b, -ENODATA, boot_fix_damaged,
+					 "it ends after %llu bytes, inside a segment",
 					 (unsigned long long)image->size);
 	if (elf->segments == ELF_SEGMENTS_MAX)
-		return boot_kernel_error(b, -ENOEXEC, boot_fix_kernel, "it has more than %u segments", ELF_SEGMENTS_MAX);
+		return boot_kernel_error(b, -ENOEXEC, boot_fix_kernel, "it has more than %u segments",
+					 ELF_SEGMENTS_MAX);
 	elf->segment[elf->segments++] = s;
 	return 0;
 }
@@ -144,7 +148,8 @@ struct program_headers {
 	unsigned count, size;
 };
 
-static int elf_read_header(struct boot *b, const struct boot_image *image, struct elf *elf, struct program_headers *ph)
+static int elf_read_header(struct boot *b, const struct boot_image *image, struct elf *elf,
+			   struct program_headers *ph)
 {
 	uint8_t ident[EI_NIDENT];
 	Elf64_Ehdr h64;
@@ -155,7 +160,8 @@ static int elf_read_header(struct boot *b, const struct boot_image *image, struc
 		return boot_kernel_read_error(b, ret);
 	elf->wide = ident[EI_CLASS] == ELFCLASS64;
 	if (ident[EI_DATA] != ELFDATA2LSB || (!elf->wide && ident[EI_CLASS] != ELFCLASS32))
-		return boot_kernel_error(b, -ENOEXEC, boot_fix_kernel, "it is an ELF file for another kind of machine");
+		return boot_kernel_error(b, -ENOEXEC, boot_fix_kernel,
+					 "it is an ELF file for another kind of machine");
 	if (elf->wide) {
 		ret = boot_image_read(image, 0, &h64, sizeof(h64));
 		elf->machine = h64.e_machine;
@@ -182,8 +188,9 @@ static int elf_check_header(struct boot *b, const struct elf *elf, const struct 
 					 "it is an ELF file of type %u, which cannot be executed", elf->type);
 	if (!ph->count || ph->count > HEADERS_MAX ||
 	    ph->size != (elf->wide ? sizeof(Elf64_Phdr) : sizeof(Elf32_Phdr)))
-		return boot_kernel_error(b, -ENOEXEC, boot_fix_kernel, "it is an ELF file with %u program headers of %u bytes",
-					 ph->count, ph->size);
+		return boot_kernel_error(b, -ENOEXEC, boot_fix_kernel,
+					 "it is an ELF file with %u program headers of %u bytes", ph->count,
+					 ph->size);
 	return 0;
 }
 
@@ -209,7 +216,8 @@ int elf_parse(struct boot *b, const struct boot_image *image, struct elf *elf)
 			ret = elf_read_notes(b, image, &p, elf);
 	}
 	if (!ret && !elf->segments)
-		ret = boot_kernel_error(b, -ENOEXEC, boot_fix_kernel, "it is an ELF file without anything to load");
+		ret = boot_kernel_error(b, -ENOEXEC, boot_fix_kernel,
+					"it is an ELF file without anything to load");
 	return ret;
 }
 
@@ -219,14 +227,16 @@ static int elf_check_segment(struct boot *b, const struct elf *elf, unsigned n)
 	bool beyond = s->paddr >= BOOT_HIGH_START && s->paddr <= UINT32_MAX && s->memsz <= UINT32_MAX;
 
 	if (!boot_range_free(b, s->paddr, s->memsz))
-		return boot_kernel_error(b, -ENOMEM, beyond ? boot_fix_memory : boot_fix_kernel,
-					 "a segment of %llu KiB belongs at 0x%llx, where the guest has no memory for it",
-					 (unsigned long long)(s->memsz >> 10), (unsigned long long)s->paddr);
+		return boot_kernel_error(
+			b, -ENOMEM, beyond ? boot_fix_memory : boot_fix_kernel,
+			"a segment of %llu KiB belongs at 0x%llx, where the guest has no memory for it",
+			(unsigned long long)(s->memsz >> 10), (unsigned long long)s->paddr);
 	for (unsigned i = 0; i < n; i++) {
 		const struct elf_segment *o = &elf->segment[i];
 
 		if (s->paddr < o->paddr + o->memsz && o->paddr < s->paddr + s->memsz)
-			return boot_kernel_error(b, -ENOEXEC, boot_fix_damaged, "two of its segments overlap in memory");
+			return boot_kernel_error(b, -ENOEXEC, boot_fix_damaged,
+						 "two of its segments overlap in memory");
 	}
 	return 0;
 }

@@ -78,7 +78,8 @@ static int entry_write_gdt(struct boot *b)
 static void entry_segments(struct vcpu_state *cpu, uint16_t cs, uint32_t cs_attr)
 {
 	for (unsigned i = 0; i < SEG_COUNT; i++)
-		cpu->seg[i] = (struct vcpu_segment){ .limit = UINT32_MAX, .selector = SEL_DATA, .attr = ATTR_DATA };
+		cpu->seg[i] =
+			(struct vcpu_segment){.limit = UINT32_MAX, .selector = SEL_DATA, .attr = ATTR_DATA};
 	cpu->seg[SEG_CS].selector = cs;
 	cpu->seg[SEG_CS].attr = cs_attr;
 	cpu->tr = (struct vcpu_segment){ .limit = TSS_LIMIT, .selector = SEL_TSS, .attr = ATTR_TSS };

@@ -38,13 +38,15 @@ int boot_file_open(struct boot_file *file, const char *what, const char *path, s
 	if (file->fd < 0 || fstat(file->fd, &st)) {
 		ret = -errno;
 		boot_file_close(file);
-		return error_set(err, ret, STATUS_INPUT, "cannot load the %s %s", "%s", "%s", what, path, strerror(-ret),
-				 ret == -EACCES ? "name a file that you may read" : "name a file that is there");
+		return error_set(err, ret, STATUS_INPUT, "cannot load the %s %s", "%s", "%s", what, path,
+				 strerror(-ret),
+				 ret == -EACCES ? "name a file that you may read"
+						: "name a file that is there");
 	}
 	if (!S_ISREG(st.st_mode)) {
 		boot_file_close(file);
-		return error_set(err, -EINVAL, STATUS_INPUT, "cannot load the %s %s", "%s", "name a regular file", what,
-				 path, kind_of(st.st_mode));
+		return error_set(err, -EINVAL, STATUS_INPUT, "cannot load the %s %s", "%s",
+				 "name a regular file", what, path, kind_of(st.st_mode));
 	}
 	if (st.st_size == 0) {
 		boot_file_close(file);
@@ -94,7 +96,8 @@ int boot_image_read(const struct boot_image *image, uint64_t offset, void *buf, 
 	return 0;
 }
 
-int boot_image_to_ram(const struct boot_image *image, uint64_t offset, uint64_t len, struct ram *ram, uint64_t gpa)
+int boot_image_to_ram(const struct boot_image *image, uint64_t offset, uint64_t len, struct ram *ram,
+		      uint64_t gpa)
 {
 	uint8_t *buf;
 	int ret = 0;

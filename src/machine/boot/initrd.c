@@ -36,7 +36,8 @@ static const char fix_damaged[] = "fetch or build the initrd again";
 /* @why is a printf format for the one string @detail. */
 static int initrd_error(struct initrd *rd, int errnum, const char *fix, const char *why, const char *detail)
 {
-	return error_set(rd->b->err, errnum, STATUS_INPUT, "cannot load the initrd %s", why, fix, rd->file.path, detail);
+	return error_set(rd->b->err, errnum, STATUS_INPUT, "cannot load the initrd %s", why, fix,
+			 rd->file.path, detail);
 }
 
 static int initrd_read_error(struct initrd *rd, int errnum)
@@ -97,13 +98,16 @@ static int initrd_packed_error(struct initrd *rd, enum pack pack, int ret)
 	const char *name = pack_name(pack);
 
 	switch (ret) {
-	case -ENODATA: return initrd_error(rd, ret, fix_damaged, "it is truncated: its %s stream ends too early", name);
+	case -ENODATA:
+		return initrd_error(rd, ret, fix_damaged, "it is truncated: its %s stream ends too early",
+				    name);
 	case -EBADMSG: return initrd_error(rd, ret, fix_damaged, "its %s stream is damaged", name);
 	case -E2BIG:
-		return initrd_error(rd, ret, boot_fix_memory, "its %s stream unpacks to more than the guest's memory",
-				    name);
+		return initrd_error(rd, ret, boot_fix_memory,
+				    "its %s stream unpacks to more than the guest's memory", name);
 	case -EOPNOTSUPP:
-		return initrd_error(rd, ret, fix_initrd, "its %s stream needs options that are not supported", name);
+		return initrd_error(rd, ret, fix_initrd, "its %s stream needs options that are not supported",
+				    name);
 	default: return initrd_read_error(rd, ret);
 	}
 }
@@ -120,7 +124,8 @@ static int initrd_check_packed(struct initrd *rd, enum pack pack, struct pack_in
 	if (ret)
 		ret = initrd_packed_error(rd, pack, ret);
 	else if (p->foreign && !is_filesystem(p->head, p->have))
-		ret = initrd_error(rd, -EINVAL, fix_initrd, "what its %s stream holds is no cpio archive", pack_name(pack));
+		ret = initrd_error(rd, -EINVAL, fix_initrd, "what its %s stream holds is no cpio archive",
+				   pack_name(pack));
 	else if (!p->foreign && !cpio_complete(&p->cpio))
 		ret = initrd_error(rd, -EINVAL, fix_damaged, "the cpio archive in its %s stream ends too early",
 				   pack_name(pack));
@@ -144,7 +149,8 @@ static int initrd_check_other(struct initrd *rd, struct pack_input *in, bool fir
 	if (pack != PACK_NONE)
 		return 1;
 	if (first)
-		return initrd_error(rd, -EINVAL, fix_initrd, "it is neither a cpio archive nor a packed one%s", "");
+		return initrd_error(rd, -EINVAL, fix_initrd,
+				    "it is neither a cpio archive nor a packed one%s", "");
 	return initrd_error(rd, -EINVAL, fix_damaged, "what follows its first archive is none%s", "");
 }
 
@@ -166,7 +172,8 @@ static int initrd_check_parts(struct initrd *rd, struct pack_input *in)
 		in->at += used;
 		in->left -= used;
 		if (ret < 0)
-			return initrd_error(rd, ret, fix_damaged, "a header in its cpio archive is damaged%s", "");
+			return initrd_error(rd, ret, fix_damaged, "a header in its cpio archive is damaged%s",
+					    "");
 		if (ret == 1) {
 			size_t before = in->left;
 			uint64_t next = in->next;
@@ -179,7 +186,8 @@ static int initrd_check_parts(struct initrd *rd, struct pack_input *in)
 		}
 	}
 	if (!cpio_complete(&cpio))
-		return initrd_error(rd, -ENODATA, fix_damaged, "it is truncated: its cpio archive has no end%s", "");
+		return initrd_error(rd, -ENODATA, fix_damaged,
+				    "it is truncated: its cpio archive has no end%s", "");
 	return 0;
 }
 

@@ -93,7 +93,8 @@ static int linux_read(struct boot *b, struct linux_image *k)
 	if (b->kernel.size < HDR_END_MIN)
 		return linux_truncated(b, "its setup header");
 	if (b->kernel.size > IMAGE_MAX)
-		return boot_kernel_error(b, -EFBIG, boot_fix_kernel, "it has %llu MiB, and a bzImage at most %u",
+		return boot_kernel_error(b, -EFBIG, boot_fix_kernel,
+					 "it has %llu MiB, and a bzImage at most %u",
 					 (unsigned long long)b->kernel.size >> 20, IMAGE_MAX >> 20);
 	k->len = b->kernel.size;
 	k->bytes = malloc(k->len);
@@ -108,9 +109,10 @@ static int linux_check_header(struct boot *b, const struct linux_image *k)
 	if (get(k->bytes, HDR_BOOT_FLAG, 2) != BOOT_FLAG || memcmp(k->bytes + HDR_HEADER, "HdrS", 4) != 0)
 		return boot_kernel_error(b, -ENOEXEC, boot_fix_damaged, "its setup header has no boot flag");
 	if (version < VERSION_MIN)
-		return boot_kernel_error(b, -ENOEXEC, "name a Linux kernel of version 3.8 or later with --kernel",
-					 "it knows the boot protocol only up to %u.%02u, which has no 64-bit entry",
-					 version >> 8, version & 0xff);
+		return boot_kernel_error(
+			b, -ENOEXEC, "name a Linux kernel of version 3.8 or later with --kernel",
+			"it knows the boot protocol only up to %u.%02u, which has no 64-bit entry",
+			version >> 8, version & 0xff);
 	if (!(k->bytes[HDR_LOADFLAGS] & LOADED_HIGH))
 		return boot_kernel_error(b, -ENOEXEC, boot_fix_kernel, "it is a zImage, not a bzImage");
 	if (!(get(k->bytes, HDR_XLOADFLAGS, 2) & XLF_KERNEL_64))
@@ -131,7 +133,8 @@ static int linux_parse(struct boot *b, struct linux_image *k)
 	if (k->header_end > HDR_END_MAX)
 		k->header_end = HDR_END_MAX;
 	if (k->header_end < HDR_END_MIN)
-		return boot_kernel_error(b, -ENOEXEC, boot_fix_damaged, "its setup header is too short for its version");
+		return boot_kernel_error(b, -ENOEXEC, boot_fix_damaged,
+					 "its setup header is too short for its version");
 	if (k->len < k->setup_len || k->len < k->header_end)
 		return linux_truncated(b, "its setup sectors");
 	if (k->system_len > k->len - k->setup_len)
@@ -159,7 +162,8 @@ static int linux_check_memory(struct boot *b, uint64_t base, uint64_t size)
 		return 0;
 	return boot_kernel_error(b, -ENOMEM, boot_fix_memory,
 				 "it needs memory from 0x%llx to 0x%llx, and the guest's ends at 0x%llx",
-				 (unsigned long long)base, (unsigned long long)(base + size), (unsigned long long)b->low_end);
+				 (unsigned long long)base, (unsigned long long)(base + size),
+				 (unsigned long long)b->low_end);
 }
 
 /*
@@ -180,7 +184,8 @@ static int linux_place_vmlinux(struct boot *b, const struct linux_image *k, cons
 	if (!elf.wide)
 		return boot_kernel_error(b, -ENOEXEC, boot_fix_kernel, "its payload is a 32-bit kernel");
 	if (!elf_covers(&elf, elf.entry))
-		return boot_kernel_error(b, -ENOEXEC, boot_fix_damaged, "its entry point 0x%llx is not in its segments",
+		return boot_kernel_error(b, -ENOEXEC, boot_fix_damaged,
+					 "its entry point 0x%llx is not in its segments",
 					 (unsigned long long)elf.entry);
 	ret = elf_place(b, &elf);
 	if (ret)

@@ -34,12 +34,14 @@ static int payload_error(struct boot *b, enum pack pack, int ret)
 	case -ENOMEM:
 		return error_set(b->err, ret, STATUS_HOST, "cannot load the kernel %s",
 				 "the host has no memory to unpack it", "end other programs", b->kernel.path);
-	case -ENODATA: return boot_kernel_error(b, ret, boot_fix_damaged, "its %s payload ends too early", name);
+	case -ENODATA:
+		return boot_kernel_error(b, ret, boot_fix_damaged, "its %s payload ends too early", name);
 	case -E2BIG:
-		return boot_kernel_error(b, ret, boot_fix_damaged, "its %s payload is longer than it says", name);
-	case -EOPNOTSUPP:
-		return boot_kernel_error(b, ret, boot_fix_damaged, "its %s payload needs options that are not supported",
+		return boot_kernel_error(b, ret, boot_fix_damaged, "its %s payload is longer than it says",
 					 name);
+	case -EOPNOTSUPP:
+		return boot_kernel_error(b, ret, boot_fix_damaged,
+					 "its %s payload needs options that are not supported", name);
 	default: return boot_kernel_error(b, ret, boot_fix_damaged, "its %s payload is damaged", name);
 	}
 }
@@ -59,12 +61,12 @@ int payload_unpack(struct boot *b, const uint8_t *bytes, size_t len, uint8_t **o
 		in.left -= 4;
 	if (size > BOOT_PAYLOAD_MAX)
 		return boot_kernel_error(b, -EFBIG, boot_fix_damaged,
-					 "its payload says that it has %u bytes unpacked; %u are the most", size,
-					 (unsigned)BOOT_PAYLOAD_MAX);
+					 "its payload says that it has %u bytes unpacked; %u are the most",
+					 size, (unsigned)BOOT_PAYLOAD_MAX);
 	if (size > b->low_end)
 		return boot_kernel_error(b, -ENOMEM, boot_fix_memory,
-					 "it has %u MiB unpacked, and the guest only %llu MiB for it", size >> 20,
-					 (unsigned long long)b->low_end >> 20);
+					 "it has %u MiB unpacked, and the guest only %llu MiB for it",
+					 size >> 20, (unsigned long long)b->low_end >> 20);
 	sink.max = size;
 	sink.bytes = malloc(size ? size : 1);
 	ret = sink.bytes ? unpack(pack, &in, sink_take, &sink) : -ENOMEM;

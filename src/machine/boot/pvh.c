@@ -59,11 +59,12 @@ static int pvh_write_info(struct boot *b, uint64_t initrd, uint64_t initrd_size)
 static int pvh_check(struct boot *b, const struct elf *elf)
 {
 	if (!elf->has_pvh)
-		return boot_kernel_error(b, -ENOEXEC,
-					 "name the bzImage of this kernel, or build it with CONFIG_PVH",
-					 "it is an ELF file without a PVH entry (note XEN_ELFNOTE_PHYS32_ENTRY)");
+		return boot_kernel_error(
+			b, -ENOEXEC, "name the bzImage of this kernel, or build it with CONFIG_PVH",
+			"it is an ELF file without a PVH entry (note XEN_ELFNOTE_PHYS32_ENTRY)");
 	if (elf->pvh_entry > UINT32_MAX || !elf_covers(elf, elf->pvh_entry))
-		return boot_kernel_error(b, -ENOEXEC, boot_fix_damaged, "its PVH entry point 0x%llx is not in its segments",
+		return boot_kernel_error(b, -ENOEXEC, boot_fix_damaged,
+					 "its PVH entry point 0x%llx is not in its segments",
 					 (unsigned long long)elf->pvh_entry);
 	return 0;
 }

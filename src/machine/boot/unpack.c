@@ -223,7 +223,8 @@ static int unpack_zstd(struct pack_input *in, uint8_t *buf, unpack_fn *out, void
 	return ret;
 }
 
-/* --- LZ4, legacy frame: the magic, then blocks of a length and its bytes, each 8 MiB unpacked but the last --- */
+/* --- LZ4, legacy frame: the magic, then blocks of a length and its bytes, each 8 MiB unpacked but the last
+ * --- */
 
 static uint32_t peek32(const struct pack_input *in)
 {

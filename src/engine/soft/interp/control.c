@@ -177,6 +177,10 @@ static void call_ind(struct cpu *c, const struct insn *in)
 {
 	uint64_t t = rm_load(c, in, in->opsize);
 
+	if (unlikely(in->opsize == 8 && !canonical(t))) { /* the push faults first (SDM vol. 2, CALL) */
+		mmu_probe(c, SEG_SS, c->gpr[RSP] - 8, 8, MMU_WRITE);
+		cpu_raise_error(c, EXC_GP, 0);
+	}
 	branch_check(c, t, in->opsize);
 	stack_push(c, in->opsize, c->gpr[GPR_RIP]);
 	c->gpr[GPR_RIP] = t;

@@ -120,13 +120,16 @@ static void enter(struct cpu *c, const struct insn *in)
 	/* rSP after rBP was pushed; the whole register, where the stack is narrower than the operand */
 	uint64_t frame = (c->gpr[RSP] & ~mask) | ((c->gpr[RSP] - size) & mask);
 
-	for (unsigned i = 0; i <= level; i++)
+	/* Everything that can fault, in the order of the pushes; the final rSP must be good for a store, too. */
+	push_probe(c, &check);
+	for (unsigned i = 1; i < level; i++) {
+		mmu_probe(c, SEG_SS, linear(c, SEG_SS, (bp - i * size) & mask, size, MMU_READ), size, MMU_READ);
 		push_probe(c, &check);
-	/* The final rSP must be good for a store, too. */
+	}
+	if (level)
+		push_probe(c, &check);
 	sp = (check.sp - alloc) & mask;
 	mmu_probe(c, SEG_SS, linear(c, SEG_SS, sp, size, MMU_WRITE), size, MMU_WRITE);
-	for (unsigned i = 1; i < level; i++)
-		mmu_probe(c, SEG_SS, linear(c, SEG_SS, (bp - i * size) & mask, size, MMU_READ), size, MMU_READ);
 	push_put(c, &p, bp);
 	for (unsigned i = 1; i < level; i++) {
 		uint64_t at = linear(c, SEG_SS, (bp - i * size) & mask, size, MMU_READ);

@@ -178,6 +178,8 @@ static void *run_host(struct cpu *c, unsigned seg, uint64_t lin, unsigned size, 
 
 	if (likely(p))
 		return p;
+	if (size > FRAME_SIZE - (lin & (FRAME_SIZE - 1)))
+		return NULL; /* across pages: the ordinary way, which knows the order of its faults */
 	p = mmu_run(c, seg, lin, access, &bytes);
 	return p && bytes >= size ? p : NULL;
 }

@@ -273,8 +273,8 @@ static void arpl(struct cpu *c, const struct insn *in)
 
 	need_protected(c);
 	if (in->flags & INSN_MEM) {
+		/* The segment must be writable; the page only if the operand changes. */
 		lin = insn_linear(c, in, 2, MMU_WRITE);
-		mmu_probe(c, in->seg, lin, 2, MMU_WRITE);
 		dst = (uint16_t)mmu_load(c, in->seg, lin, 2);
 	} else {
 		dst = *gpr16(c, in->rm_off);

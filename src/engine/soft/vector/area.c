@@ -134,11 +134,26 @@ static int take_sigfpe(void)
 	return sigaction(SIGFPE, &action, NULL) ? -errno : 0;
 }
 
+/* What the CPU model has, the host has to have: its instructions run here. */
+static bool host_has_all(void)
+{
+	unsigned a, b, c, d, f16c;
+
+	if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !__builtin_cpu_supports("aes") ||
+	    !__builtin_cpu_supports("pclmul"))
+		return false;
+	__cpuid(1, a, b, c, d);
+	f16c = c >> 29 & 1;
+	__cpuid_count(7, 0, a, b, c, d);
+	(void)a, (void)c, (void)d;
+	return f16c && (b >> 29 & 1); /* SHA */
+}
+
 int vector_init(void)
 {
 	int r = 0;
 
-	if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma"))
+	if (!host_has_all())
 		return -ENOTSUP;
 	pthread_mutex_lock(&lock);
 	if (!area_rx)

@@ -11,7 +11,7 @@
  *              VZEROUPPER after 256 bits. A legacy encoding keeps a YMM register's upper half, a VEX
  *              one clears it (SDM vol. 1, 14.1.4).
  *   MMX        the same with MM registers, EMMS at the end
- *   x87        FXRSTOR64 of the whole file, the instruction, FXSAVE64, FNINIT
+ *   x87        FXRSTOR64 of the whole file, the instruction, FXSAVE64, EMMS, FLDCW
  *
  * At the end MXCSR is the host's, the x87 stack empty: what C code expects. The instruction comes
  * before every store to the struct cpu (but MXCSR's), so that an exception leaves all as it was.
@@ -346,8 +346,17 @@ static void emit_x87(struct emit *e)
 		store_flags(e);
 	BYTES(e, 0x48, 0x0f, 0xae); /* FXSAVE64 */
 	at_rdi(e, 0, X_OFF(fcw));
-	BYTES(e, 0xdb, 0xe3); /* FNINIT */
-	leave_with_host_mxcsr(e);
+	/*
+	 * An empty stack under the host's control words, cheaper than by FNINIT: flags of masked exceptions
+	 * may stay, and so may TOP. TEST fsw, ES; JZ; FNCLEX; EMMS.
+	 */
+	BYTES(e, 0xf6);
+	at_rdi(e, 0, X_OFF(fsw));
+	BYTES(e, FSW_ES, 0x74, 0x02, 0xdb, 0xe2, 0x0f, 0x77);
+	/* The words stand after RET: FLDCW [RIP + 14]; LDMXCSR [RIP + 3]; XOR EAX, EAX; RET. */
+	BYTES(e, 0xd9, 0x2d, 14, 0, 0, 0, 0x0f, 0xae, 0x15, 3, 0, 0, 0, 0x31, 0xc0, 0xc3);
+	word(e, MXCSR_INIT);
+	word(e, FCW_INIT);
 }
 
 static void emit_vector(struct emit *e)

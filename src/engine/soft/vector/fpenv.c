@@ -147,7 +147,7 @@ static uint64_t address(struct cpu *c, const struct insn *in, unsigned size, enu
 	uint64_t addr = insn_linear(c, in, size, access);
 
 	if (unlikely(c->align_check) && (addr & (large(in) ? 3 : 1)))
-		cpu_raise_ac(c);
+		vector_raise_ac(c, in->seg, addr, size);
 	return addr;
 }
 

@@ -47,13 +47,6 @@ static bool chosen(const struct ymm *mask, unsigned end)
 	return mask->b[end - 1] & 0x80;
 }
 
-static uint64_t element_address(struct cpu *c, const struct insn *in, uint64_t ea, unsigned size, enum mmu_access access)
-{
-	if (unlikely(in->addrsize != 8))
-		ea = in->addrsize == 4 ? (uint32_t)ea : (uint16_t)ea;
-	return linear(c, in->seg, ea, size, access);
-}
-
 static void masked_load(struct cpu *c, const struct insn *in)
 {
 	unsigned len = in->flags & INSN_L ? 32 : 16, size = element_size(in);
@@ -64,8 +57,24 @@ static void masked_load(struct cpu *c, const struct insn *in)
 	ymm_get(c, in->vvvv, &mask);
 	for (unsigned i = 0; i < len; i += size)
 		if (chosen(&mask, i + size))
-			mmu_load_bytes(c, in->seg, element_address(c, in, ea + i, size, MMU_READ), v.b + i, size);
+			mmu_load_bytes(c, in->seg, linear(c, in->seg, ea + i, size, MMU_READ), v.b + i, size);
 	ymm_put(c, in->reg, &v, len);
+}
+
+/* Faults of a store, but #AC, which no masked move raises (SDM vol. 2, VMASKMOV: "No AC# reported"). */
+static void probe_element(struct cpu *c, const struct insn *in, uint64_t addr, unsigned size)
+{
+	unsigned first = FRAME_SIZE - (addr & (FRAME_SIZE - 1));
+
+	if (TLB_HIT(c, addr, size, write))
+		return;
+	if (!c->align_check) {
+		mmu_probe(c, in->seg, addr, size, MMU_WRITE);
+		return;
+	}
+	mmu_probe(c, in->seg, addr, 1, MMU_WRITE);
+	if (size > first)
+		mmu_probe(c, in->seg, addr + first, 1, MMU_WRITE);
 }
 
 static void masked_store(struct cpu *c, const struct insn *in)
@@ -80,14 +89,19 @@ static void masked_store(struct cpu *c, const struct insn *in)
 	for (unsigned i = 0; i < len; i += size) {
 		if (!chosen(&mask, i + size))
 			continue;
-		uint64_t addr = element_address(c, in, ea + i, size, MMU_WRITE);
-
-		if (!TLB_HIT(c, addr, size, write))
-			mmu_probe(c, in->seg, addr, size, MMU_WRITE);
+		probe_element(c, in, linear(c, in->seg, ea + i, size, MMU_WRITE), size);
 	}
 	for (unsigned i = 0; i < len; i += size)
 		if (chosen(&mask, i + size))
-			mmu_store_bytes(c, in->seg, element_address(c, in, ea + i, size, MMU_WRITE), v.b + i, size);
+			mmu_store_bytes(c, in->seg, linear(c, in->seg, ea + i, size, MMU_WRITE), v.b + i, size);
+}
+
+/* Linear address of an operand at @ea, which is cut to the address size first. */
+static uint64_t element_address(struct cpu *c, const struct insn *in, uint64_t ea, unsigned size, enum mmu_access access)
+{
+	if (unlikely(in->addrsize != 8))
+		ea = in->addrsize == 4 ? (uint32_t)ea : (uint16_t)ea;
+	return linear(c, in->seg, ea, size, access);
 }
 
 /*
@@ -100,6 +114,7 @@ static void masked_bytes(struct cpu *c, const struct insn *in, const uint8_t *da
 {
 	uint64_t addr = element_address(c, in, c->gpr[RDI], len, MMU_WRITE);
 
+	vector_check_alignment(c, in->seg, addr, len);
 	mmu_probe(c, in->seg, addr, len, MMU_WRITE);
 	for (unsigned i = 0; i < len; i++)
 		if (mask[i] & 0x80)
@@ -120,13 +135,11 @@ static void vmaskmovdqu(struct cpu *c, const struct insn *in)
 
 static void maskmovq(struct cpu *c, const struct insn *in)
 {
-	unsigned top;
-
 	check_mmx(c);
-	top = x87_top(c);
-	masked_bytes(c, in, c->x.st[((in->reg & 7) - top) & 7], c->x.st[((in->rm & 7) - top) & 7], 8);
+	/* The transition to MMX state comes first: hosts have made it even if the store faults. */
 	x87_set_top(c, 0);
 	c->x.ftw = 0xff;
+	masked_bytes(c, in, c->x.st[in->reg & 7], c->x.st[in->rm & 7], 8);
 }
 
 /* --- gathers --- */

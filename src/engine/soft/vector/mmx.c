@@ -5,7 +5,8 @@
  * MM0-MM7 are the significands of the PHYSICAL x87 registers, whatever TOP is. Every MMX instruction
  * sets TOP to 0 and all tags to valid, EMMS all tags to empty; a register that is written gets an
  * exponent of all ones. So the file is turned to TOP 0 before the thunk runs, where st[n] is
- * physical register n, and turned back if the instruction faults after all.
+ * physical register n. The transition stays if the instruction raises a SIMD exception (hosts do it so; the
+ * SDM is silent), but not if its memory operand faults.
  */
 #include "engine/soft/vector/vector.h"
 
@@ -22,16 +23,11 @@ INLINE void check(struct cpu *c, bool sse)
 
 INLINE void run(struct cpu *c, const struct insn *in, void *mem)
 {
-	unsigned top = x87_top(c);
-
-	if (unlikely(top))
+	if (unlikely(x87_top(c)))
 		x87_set_top(c, 0);
-	if (unlikely(((thunk_fn *)in->thunk)(c, mem))) {
-		if (top)
-			x87_set_top(c, top);
-		raise_simd(c);
-	}
 	c->x.ftw = 0xff;
+	if (unlikely(((thunk_fn *)in->thunk)(c, mem)))
+		raise_simd(c);
 }
 
 INLINE void do_register(struct cpu *c, const struct insn *in, bool sse)

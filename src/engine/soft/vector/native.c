@@ -46,19 +46,30 @@ _Noreturn void raise_simd(struct cpu *c)
 
 /* --- memory --- */
 
-static void check_vector_alignment(struct cpu *c, uint64_t addr, unsigned size)
+static bool canonical(uint64_t addr)
 {
-	if (!c->align_check)
-		return;
-	if ((size == 10 && (addr & 7)) || (size >= 16 && (addr & 15)))
-		cpu_raise_ac(c);
+	return (uint64_t)((int64_t)addr << 16 >> 16) == addr;
+}
+
+/* #AC comes before page faults and after a non-canonical address, as for general operands in mmu/access.c. */
+_Noreturn void vector_raise_ac(struct cpu *c, unsigned seg, uint64_t addr, unsigned size)
+{
+	if (cpu_long_mode(c) && (!canonical(addr) || !canonical(addr + size - 1)))
+		cpu_raise_error(c, seg == SEG_SS ? EXC_SS : EXC_GP, 0);
+	cpu_raise_ac(c);
+}
+
+void vector_check_alignment(struct cpu *c, unsigned seg, uint64_t addr, unsigned size)
+{
+	if (c->align_check && ((size == 10 && (addr & 7)) || (size >= 16 && (addr & 15))))
+		vector_raise_ac(c, seg, addr, size);
 }
 
 __attribute__((noinline)) void vector_load_slow(struct cpu *c, unsigned seg, uint64_t addr, void *buf, unsigned size)
 {
 	uint64_t v;
 
-	check_vector_alignment(c, addr, size);
+	vector_check_alignment(c, seg, addr, size);
 	if (size == 16 || size == 32 || size == 10) {
 		mmu_load_bytes(c, seg, addr, buf, size);
 		return;
@@ -72,7 +83,7 @@ __attribute__((noinline)) void vector_store_slow(struct cpu *c, unsigned seg, ui
 {
 	uint64_t v = 0;
 
-	check_vector_alignment(c, addr, size);
+	vector_check_alignment(c, seg, addr, size);
 	if (size > 8) {
 		mmu_store_bytes(c, seg, addr, buf, size);
 		return;
@@ -152,6 +163,7 @@ static void store_converted(struct cpu *c, const struct insn *in)
 
 	check_avx(c);
 	addr = insn_linear(c, in, size, MMU_WRITE);
+	vector_check_alignment(c, in->seg, addr, size);
 	mmu_probe(c, in->seg, addr, size, MMU_WRITE);
 	run(c, in, buf);
 	new = c->x.mxcsr;
@@ -251,6 +263,9 @@ int vector_bind(struct cpu *c, struct insn *in)
 	const struct opcode *op = &opcode_table[in->row];
 	insn_fn *fn;
 
+	/* VEX.W widens lengths in RAX and RDX, outside 64-bit mode it does not: the thunk runs in 64-bit mode. */
+	if ((op->implicit & IMPL_RAX_R) && c->mode != INSN_MODE64)
+		in->flags &= (uint16_t)~INSN_W;
 	if (op->attr & OP_MASKED)
 		fn = bind_masked(in);
 	else if (op->attr & OP_MMX)

@@ -113,6 +113,9 @@ static inline void check_mmx(struct cpu *c)
  * With alignment checks on, every access comes through here (mmu.h). Scalars are checked by the
  * MMU; what is left are the operands of 10 bytes and the vectors.
  */
+/* Raises #AC when alignment is checked and an operand of 10, 16 or 32 bytes is not aligned. */
+_Noreturn void vector_raise_ac(struct cpu *c, unsigned seg, uint64_t addr, unsigned size);
+void vector_check_alignment(struct cpu *c, unsigned seg, uint64_t addr, unsigned size);
 void vector_load_slow(struct cpu *c, unsigned seg, uint64_t addr, void *buf, unsigned size);
 void vector_store_slow(struct cpu *c, unsigned seg, uint64_t addr, const void *buf, unsigned size);
 

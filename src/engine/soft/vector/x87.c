@@ -150,6 +150,7 @@ INLINE void do_store(struct cpu *c, const struct insn *in, unsigned size)
 		mmu_after_store(c, host);
 		return;
 	}
+	vector_check_alignment(c, in->seg, addr, size);
 	mmu_probe(c, in->seg, addr, size, MMU_WRITE);
 	legacy_get(c, &before);
 	run(c, in, buf);

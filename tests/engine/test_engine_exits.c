@@ -1,0 +1,555 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Exits and what follows from them: device accesses and their replay, state taken in the middle of each of
+ * them, EOI, doorbells, ROM, HLT, kicks. The same for each host.
+ */
+#include "engine_rig.h"
+
+#include "host/loop.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+static int teardown(void **state)
+{
+	erig_finish();
+	return 0;
+}
+
+/* Every way to a device; RBX is one in memory, RSI and RDI pass over both. */
+GUEST(devices,
+      "mov $0xd0000000, %ebx\n"
+      "mov (%rbx), %rax\n"
+      "movzbl 3(%rbx), %ecx\n"
+      "mov %ax, 6(%rbx)\n"
+      "movl $0x12345678, 0x10(%rbx)\n"
+      "addl $0x11111111, 0x20(%rbx)\n"	 /* one read, one write */
+      "lock incw 0x30(%rbx)\n"
+      "xchg %rax, 0x38(%rbx)\n"
+      "lea 0x40(%rbx), %rsi; lea 0x80(%rbx), %rdi\n"
+      "movsq\n"				 /* device to device */
+      "cmpsl\n"
+      "mov $3, %ecx; lea 0x100(%rbx), %rdi; mov $0x20000, %esi\n"
+      "rep movsl\n"			 /* memory to device */
+      "mov $3, %ecx; lea 0x100(%rbx), %rsi; mov $0x20100, %edi\n"
+      "rep movsw\n"			 /* device to memory */
+      "mov $2, %ecx; lea 0x200(%rbx), %rdi\n"
+      "rep stosq\n"
+      "movups %xmm0, 0x300(%rbx)\n"	 /* two parts */
+      "movups 0x310(%rbx), %xmm1\n"
+      "movups %xmm1, 0x20200\n"
+      "pushq 0x400(%rbx)\n"
+      "popq 0x408(%rbx)\n"
+      "mov %rbx, %rbp; mov $0xd0001010, %esp; push %rax; mov $0x80000, %esp\n" /* a stack in a device */
+      "mov $0x60, %edx\n"
+      "in %dx, %al\n"
+      "in %dx, %ax\n"
+      "in $0x71, %eax\n"
+      "out %al, $0x70\n"
+      "out %eax, %dx\n"
+      "mov $3, %ecx; mov $0x20000, %esi\n"
+      "rep outsb\n"
+      "mov $3, %ecx; mov $0x20300, %edi\n"
+      "rep insw\n"
+      "mov $2, %ecx; lea 0x500(%rbx), %rdi\n"
+      "rep insl\n"			 /* port to device */
+      "mov %r8, 0xffc(%rbx)\n"		 /* across two pages, both the device's */
+      "mov %r8, 0xefffff\n"		 /* memory's last byte, then the device */
+      "mov 0xefffff, %r9\n"
+      "hlt");
+
+static void load_devices(void)
+{
+	ERIG_LOAD(ERIG_CODE, devices);
+	for (unsigned i = 0; i < 64; i++)
+		erig_poke(ERIG_DATA + i, 1, 0xa0 + i);
+	erig_long_mode(0, ERIG_CODE);
+}
+
+static const struct erig_access *expect(unsigned *n, char kind, bool write, uint64_t addr, uint32_t size)
+{
+	const struct erig_access *a = &erig.log[(*n)++];
+
+	assert_int_equal(a->kind, kind);
+	assert_int_equal(a->write, write);
+	assert_int_equal(a->addr, addr);
+	assert_int_equal(a->size, size);
+	return a;
+}
+
+static void each_access_leaves_once_in_program_order(void **state)
+{
+	const uint64_t d = ERIG_DEVICE;
+	unsigned n = 0;
+
+	erig_start(1);
+	load_devices();
+	assert_int_equal(erig_run(0), ENGINE_EXIT_HALT);
+	expect(&n, 'm', false, d, 8);
+	expect(&n, 'm', false, d + 3, 1);
+	assert_int_equal(expect(&n, 'm', true, d + 6, 2)->value, 0x0101);
+	assert_int_equal(expect(&n, 'm', true, d + 0x10, 4)->value, 0x12345678);
+	expect(&n, 'm', false, d + 0x20, 4);
+	assert_int_equal(expect(&n, 'm', true, d + 0x20, 4)->value, 0x05050505 + 0x11111111);
+	expect(&n, 'm', false, d + 0x30, 2);
+	assert_int_equal(expect(&n, 'm', true, d + 0x30, 2)->value, 0x0708);
+	expect(&n, 'm', false, d + 0x38, 8);
+	assert_true(expect(&n, 'm', true, d + 0x38, 8)->value == 0x0101010101010101);
+	expect(&n, 'm', false, d + 0x40, 8);
+	assert_true(expect(&n, 'm', true, d + 0x80, 8)->value == 11 * 0x0101010101010101ull);
+	expect(&n, 'm', false, d + 0x48, 4);
+	expect(&n, 'm', false, d + 0x88, 4);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(expect(&n, 'm', true, d + 0x100 + i * 4, 4)->value, erig_peek(ERIG_DATA + i * 4, 4));
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(expect(&n, 'm', false, d + 0x100 + i * 2, 2)->value, erig_peek(0x20100 + i * 2, 2));
+	for (unsigned i = 0; i < 2; i++)
+		expect(&n, 'm', true, d + 0x200 + i * 8, 8);
+	expect(&n, 'm', true, d + 0x300, 8);
+	expect(&n, 'm', true, d + 0x308, 8);
+	for (unsigned i = 0; i < 2; i++)
+		assert_true(expect(&n, 'm', false, d + 0x310 + i * 8, 8)->value == erig_peek(0x20200 + i * 8, 8));
+	expect(&n, 'm', false, d + 0x400, 8);
+	expect(&n, 'm', true, d + 0x408, 8);
+	expect(&n, 'm', true, d + 0x1008, 8);
+	expect(&n, 'p', false, 0x60, 1);
+	expect(&n, 'p', false, 0x60, 2);
+	expect(&n, 'p', false, 0x71, 4);
+	expect(&n, 'p', true, 0x70, 1);
+	expect(&n, 'p', true, 0x60, 4);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(expect(&n, 'p', true, 0x60, 1)->value, 0xa0 + i);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(expect(&n, 'p', false, 0x60, 2)->value, erig_peek(0x20300 + i * 2, 2));
+	for (unsigned i = 0; i < 2; i++) {
+		uint64_t v = expect(&n, 'p', false, 0x60, 4)->value;
+
+		assert_int_equal(expect(&n, 'm', true, d + 0x500 + i * 4, 4)->value, v);
+	}
+	expect(&n, 'm', true, d + 0xffc, 4);
+	expect(&n, 'm', true, d + 0x1000, 4);
+	for (unsigned i = 0; i < 2; i++) { /* 7 bytes beyond memory: 4, 2, 1 */
+		expect(&n, 'm', !i, 0xf00000, 4);
+		expect(&n, 'm', !i, 0xf00004, 2);
+		expect(&n, 'm', !i, 0xf00006, 1);
+	}
+	assert_int_equal(n, erig.log_count);
+}
+
+/* Everything that is compared at the end of a run. */
+struct outcome {
+	struct vcpu_state s;
+	unsigned count;
+	struct erig_access log[ERIG_LOG_MAX];
+	uint8_t data[0x1000];
+};
+
+static struct outcome *outcome(void)
+{
+	struct outcome *o = calloc(1, sizeof(*o));
+
+	assert_non_null(o);
+	erig_settle(0);
+	erig_get(0, &o->s);
+	o->count = erig.log_count;
+	memcpy(o->log, erig.log, sizeof(o->log));
+	assert_int_equal(ram_read(erig.ram, ERIG_DATA, o->data, sizeof(o->data)), 0);
+	return o;
+}
+
+static void assert_same(const struct outcome *a, const struct outcome *b)
+{
+	assert_int_equal(a->count, b->count);
+	assert_memory_equal(a->log, b->log, sizeof(a->log));
+	assert_memory_equal(a->data, b->data, sizeof(a->data));
+	assert_memory_equal(a->s.gpr, b->s.gpr, sizeof(a->s.gpr));
+	assert_int_equal(a->s.rip, b->s.rip);
+	assert_int_equal(a->s.rflags, b->s.rflags);
+	assert_memory_equal(a->s.xsave, b->s.xsave, sizeof(a->s.xsave));
+	assert_memory_equal(a->s.lapic, b->s.lapic, sizeof(a->s.lapic));
+	assert_int_equal(a->s.activity, b->s.activity);
+}
+
+/* Runs to the end; after exit number @at (from 1; 0: never) the vCPU moves to a fresh engine. */
+static struct outcome *run_moving(unsigned at, unsigned *exits)
+{
+	unsigned n = 0;
+
+	for (;;) {
+		assert_int_equal(erig.ops->vcpu_run(erig.e->vcpu[0]), 0);
+		if (!erig_answer(0))
+			break;
+		if (++n == at) {
+			struct vcpu_state *s = calloc(1, sizeof(*s));
+
+			assert_non_null(s);
+			erig_settle(0);
+			erig_get(0, s);
+			erig_renew(1);
+			erig_set(0, s);
+			free(s);
+		}
+	}
+	assert_int_equal(erig.e->vcpu[0]->run->exit, ENGINE_EXIT_HALT);
+	if (exits)
+		*exits = n;
+	return outcome();
+}
+
+static void a_vcpu_moved_at_any_access_goes_on_identically(void **state)
+{
+	struct outcome *want, *got;
+	unsigned exits;
+
+	erig_start(1);
+	load_devices();
+	want = run_moving(0, &exits);
+	assert_in_range(exits, 40, 200);
+	for (unsigned at = 1; at <= exits; at++) {
+		erig_start(1);
+		load_devices();
+		got = run_moving(at, NULL);
+		assert_same(got, want);
+		free(got);
+	}
+	free(want);
+}
+
+/* --- EOI --- */
+
+GUEST(eoi_main, "sti\n1: inc %rax; cmp $2, %rcx; jne 1b\ncli\nhlt");
+GUEST(eoi_handler, "mov $0xfee000b0, %r10d\nmovl $0, (%r10)\ninc %rcx\niretq");
+
+static void start_eoi(void)
+{
+	static const struct engine_msi level = { .address = 0xfee00000, .data = 0xc000 | 0x51 },
+				       edge = { .address = 0xfee00000, .data = 0x61 };
+	struct engine_msi route[2] = { level, edge };
+
+	erig_start(1);
+	ERIG_LOAD(ERIG_CODE, eoi_main);
+	ERIG_LOAD(ERIG_CODE + 0x100, eoi_handler);
+	erig_vector(0x51, ERIG_CODE + 0x100);
+	erig_vector(0x61, ERIG_CODE + 0x100);
+	erig_long_mode(0, ERIG_CODE);
+	assert_int_equal(erig.ops->set_routes(erig.e, route, 2), 0);
+	assert_int_equal(erig.ops->msi(erig.e, &level), 0);
+	assert_int_equal(erig.ops->msi(erig.e, &edge), 0);
+}
+
+static void the_eoi_of_a_level_interrupt_leaves_and_that_of_an_edge_does_not(void **state)
+{
+	struct outcome *want, *got;
+	unsigned exits;
+
+	start_eoi();
+	want = run_moving(0, &exits);
+	assert_int_equal(exits, 1);
+	assert_int_equal(want->log[0].kind, 'e');
+	assert_int_equal(want->log[0].addr, 0x51);
+	assert_int_equal(want->s.gpr[RCX], 2);
+	start_eoi();
+	got = run_moving(1, NULL);
+	want->s.gpr[RAX] = got->s.gpr[RAX]; /* time */
+	assert_same(got, want);
+	free(got);
+	free(want);
+}
+
+/* --- doorbells --- */
+
+GUEST(ring,
+      "mov $0xd0000000, %ebx\n"
+      "movl $7, (%rbx)\n"	   /* taken: any value */
+      "movw $7, (%rbx)\n"	   /* not: length */
+      "movl $5, 4(%rbx)\n"	   /* taken: value 5 */
+      "movl $6, 4(%rbx)\n"	   /* not */
+      "mov $0x99, %eax; mov $0x300, %edx\n"
+      "out %al, %dx\n"		   /* taken */
+      "out %al, $0x99\n"	   /* not */
+      "mov $4, %ecx; mov %rbx, %rdi; xor %eax, %eax\n"
+      "rep stosl\n"		   /* the first of four rings, the second is not 5 */
+      "movups %xmm0, -8(%rbx)\n"   /* a device, then eight bytes at the bell: not its length */
+      "hlt");
+
+static uint64_t rung(int fd)
+{
+	uint64_t v = 0;
+
+	return read(fd, &v, 8) == 8 ? v : 0;
+}
+
+static void doorbells_ring_once_and_do_not_exit(void **state)
+{
+	struct engine_doorbell bell[3] = {
+		{ .address = ERIG_DEVICE, .len = 4 },
+		{ .address = ERIG_DEVICE + 4, .len = 4, .match = true, .value = 5 },
+		{ .address = 0x300, .len = 0, .pio = true },
+	};
+	unsigned n = 0;
+
+	erig_start(1);
+	ERIG_LOAD(ERIG_CODE, ring);
+	erig_long_mode(0, ERIG_CODE);
+	for (unsigned i = 0; i < 3; i++) {
+		bell[i].fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+		assert_int_equal(erig.ops->add_doorbell(erig.e, &bell[i]), 0);
+		assert_int_equal(erig.ops->add_doorbell(erig.e, &bell[i]), -EEXIST);
+	}
+	assert_int_equal(erig_run(0), ENGINE_EXIT_HALT);
+	assert_int_equal(rung(bell[0].fd), 2);
+	assert_int_equal(rung(bell[1].fd), 1);
+	assert_int_equal(rung(bell[2].fd), 1);
+	expect(&n, 'm', true, ERIG_DEVICE, 2);
+	expect(&n, 'm', true, ERIG_DEVICE + 4, 4);
+	expect(&n, 'p', true, 0x99, 1);
+	for (unsigned i = 1; i < 4; i++)
+		expect(&n, 'm', true, ERIG_DEVICE + i * 4, 4);
+	expect(&n, 'm', true, ERIG_DEVICE - 8, 8);
+	expect(&n, 'm', true, ERIG_DEVICE, 8);
+	assert_int_equal(n, erig.log_count);
+
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(erig.ops->remove_doorbell(erig.e, &bell[i]), 0);
+		assert_int_equal(erig.ops->remove_doorbell(erig.e, &bell[i]), -ENOENT);
+	}
+	erig_long_mode(0, ERIG_CODE);
+	assert_int_equal(erig_run(0), ENGINE_EXIT_HALT);
+	assert_int_equal(rung(bell[0].fd) + rung(bell[1].fd) + rung(bell[2].fd), 0);
+	for (unsigned i = 0; i < 3; i++)
+		close(bell[i].fd);
+}
+
+/* Across a bell and a device: the bell does not ring again when the instruction is replayed. */
+GUEST(ring_and_leave, "mov $0xd0000000, %ebx\nmovups %xmm0, (%rbx)\nhlt");
+
+static void a_bell_in_a_replayed_instruction_rings_once(void **state)
+{
+	struct engine_doorbell bell = { .address = ERIG_DEVICE, .len = 8, .fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC) };
+
+	erig_start(1);
+	ERIG_LOAD(ERIG_CODE, ring_and_leave);
+	erig_long_mode(0, ERIG_CODE);
+	assert_int_equal(erig.ops->add_doorbell(erig.e, &bell), 0);
+	assert_int_equal(erig_run(0), ENGINE_EXIT_HALT);
+	assert_int_equal(rung(bell.fd), 1);
+	assert_int_equal(erig.log_count, 1);
+	assert_int_equal(erig.log[0].addr, ERIG_DEVICE + 8);
+	close(bell.fd);
+}
+
+/* --- read-only memory, and long accesses --- */
+
+GUEST(rom, "mov $0xe0000000, %ebx\nmov (%rbx), %eax\nmov %ebx, (%rbx)\naddl $1, 4(%rbx)\nlock addl $1, 8(%rbx)\n"
+	   "mov (%rbx), %ecx\nmov $0xe0000100, %edx\ncall *%rdx\nhlt");
+GUEST(rom_code, "mov $0x1234, %r8d\nmovb $0x90, (%rdx)\nret");
+
+static void stores_to_rom_leave_and_change_nothing(void **state)
+{
+	struct vcpu_state s;
+	unsigned n = 0;
+
+	erig_start(1);
+	ERIG_LOAD(ERIG_CODE, rom);
+	erig_poke(ERIG_ROM, 8, 0x5566778811223344);
+	ERIG_LOAD(ERIG_ROM + 0x100, rom_code);
+	erig_long_mode(0, ERIG_CODE);
+	assert_int_equal(erig_run(0), ENGINE_EXIT_HALT);
+	assert_int_equal(expect(&n, 'm', true, ERIG_ROM, 4)->value, ERIG_ROM);
+	assert_int_equal(expect(&n, 'm', true, ERIG_ROM + 4, 4)->value, 0x55667789);
+	expect(&n, 'm', true, ERIG_ROM + 8, 4);
+	expect(&n, 'm', true, ERIG_ROM + 0x100, 1); /* by itself, of itself */
+	assert_int_equal(n, erig.log_count);
+	assert_true(erig_peek(ERIG_ROM, 8) == 0x5566778811223344);
+	erig_get(0, &s);
+	assert_int_equal(s.gpr[RAX], 0x11223344);
+	assert_int_equal(s.gpr[RCX], 0x11223344);
+	assert_int_equal(s.gpr[R8], 0x1234);
+}
+
+GUEST(fxsave, "mov $0xd0000000, %ebx\nfxsave (%rbx)\nfxrstor 0x1000(%rbx)\nhlt");
+
+/* More accesses than any other instruction; what the device gives for MXCSR is 0 in the end. */
+static void an_fxsave_into_a_device_comes_to_its_end(void **state)
+{
+	erig_start(1);
+	ERIG_LOAD(ERIG_CODE, fxsave);
+	erig_long_mode(0, ERIG_CODE);
+	erig_run(0);
+	/* at the HLT, or at that of #GP for a reserved bit of MXCSR: what the device answers is nonsense */
+	assert_int_equal(erig.e->vcpu[0]->run->exit, ENGINE_EXIT_HALT);
+	assert_in_range(erig.log_count, 100, 128);
+}
+
+/* --- HLT and kicks --- */
+
+static void *kicker(void *vcpu)
+{
+	usleep(20000);
+	erig.ops->vcpu_kick(vcpu);
+	return NULL;
+}
+
+GUEST(spin, "1: jmp 1b");
+GUEST(sleep, "sti\n1: hlt; jmp 1b");
+
+static void kick_after(unsigned vcpu)
+{
+	pthread_t t;
+
+	assert_int_equal(pthread_create(&t, NULL, kicker, erig.e->vcpu[vcpu]), 0);
+	assert_int_equal(erig.ops->vcpu_run(erig.e->vcpu[vcpu]), 0);
+	pthread_join(t, NULL);
+	assert_int_equal(erig.e->vcpu[vcpu]->run->exit, ENGINE_EXIT_KICK);
+}
+
+static void a_kick_ends_a_loop_and_a_halt_and_the_next_run(void **state)
+{
+	erig_start(1);
+	ERIG_LOAD(ERIG_CODE, spin);
+	ERIG_LOAD(ERIG_CODE + 0x100, sleep);
+	erig_long_mode(0, ERIG_CODE);
+	kick_after(0);
+	erig_long_mode(0, ERIG_CODE + 0x100);
+	kick_after(0);
+	kick_after(0);
+	erig.ops->vcpu_kick(erig.e->vcpu[0]);
+	assert_int_equal(erig.ops->vcpu_run(erig.e->vcpu[0]), 0);
+	assert_int_equal(erig.e->vcpu[0]->run->exit, ENGINE_EXIT_KICK);
+}
+
+/* Many, against lost wake-ups: the MSI always ends the HLT. */
+GUEST(halts, "sti\n1: hlt; cmp %rcx, 0x20000; jne 1b\ncli; hlt");
+GUEST(halts_handler, "inc %rcx\nmov %rcx, 0x20008\nmov $0xfee000b0, %r10d\nmovl $0, (%r10)\niretq");
+enum { HALTS = 3000 };
+
+static void *runner(void *vcpu)
+{
+	erig_run((unsigned)(uintptr_t)vcpu);
+	return NULL;
+}
+
+static void an_msi_always_ends_a_halt(void **state)
+{
+	const struct engine_msi msi = { .address = 0xfee00000, .data = 0x51 };
+	uint64_t give_up = host_monotonic_ns() + 60000000000ull;
+	pthread_t t;
+
+	erig_start(1);
+	ERIG_LOAD(ERIG_CODE, halts);
+	ERIG_LOAD(ERIG_CODE + 0x100, halts_handler);
+	erig_vector(0x51, ERIG_CODE + 0x100);
+	erig_poke(0x20000, 8, HALTS);
+	erig_long_mode(0, ERIG_CODE);
+	assert_int_equal(pthread_create(&t, NULL, runner, NULL), 0);
+	for (uint64_t i = 1; i <= HALTS; i++) {
+		assert_int_equal(erig.ops->msi(erig.e, &msi), 0);
+		while (erig_peek(0x20008, 8) < i)
+			assert_true(host_monotonic_ns() < give_up);
+		if (i % 7 == 0)
+			erig.ops->vcpu_kick(erig.e->vcpu[0]);
+	}
+	pthread_join(t, NULL);
+	assert_int_equal(erig.e->vcpu[0]->run->exit, ENGINE_EXIT_HALT);
+}
+
+static void an_nmi_ends_a_halt_that_was_told(void **state)
+{
+	struct vcpu_state s;
+
+	erig_start(1);
+	erig_poke(ERIG_CODE, 1, 0xf4);
+	erig_long_mode(0, ERIG_CODE);
+	assert_int_equal(erig_run(0), ENGINE_EXIT_HALT);
+	erig.ops->vcpu_nmi(erig.e->vcpu[0]);
+	assert_int_equal(erig_run(0), ENGINE_EXIT_HALT);
+	erig_get(0, &s);
+	assert_int_equal(s.rip, ERIG_HANDLER + 2 + 1);
+	assert_int_equal(s.nmi_masked, 1);
+}
+
+static void an_extint_is_taken_in_its_window(void **state)
+{
+	struct vcpu_state s;
+
+	erig_start(1);
+	ERIG_LOAD(ERIG_CODE, sleep);
+	erig_long_mode(0, ERIG_CODE);
+	atomic_store(&erig.e->vcpu[0]->run->request_extint, 1);
+	assert_int_equal(erig_run(0), ENGINE_EXIT_EXTINT_WINDOW);
+	assert_true(erig.e->vcpu[0]->run->extint_ready);
+	atomic_store(&erig.e->vcpu[0]->run->request_extint, 0);
+	assert_int_equal(erig.ops->vcpu_extint(erig.e->vcpu[0], 0x33), 0);
+	/* a state taken in between has it */
+	erig_get(0, &s);
+	assert_true(s.extint_pending);
+	assert_int_equal(s.extint_vector, 0x33);
+	assert_int_equal(erig_run(0), ENGINE_EXIT_HALT);
+	erig_get(0, &s);
+	assert_int_equal(s.rip, ERIG_HANDLER + 0x33 + 1);
+}
+
+static void code_outside_memory_ends_the_run_and_not_the_engine(void **state)
+{
+	static const uint64_t at[] = { ERIG_DEVICE, ERIG_RAM_SIZE - 1, ERIG_LAPIC };
+
+	erig_start(1);
+	erig_poke(ERIG_RAM_SIZE - 1, 1, 0x48); /* REX.W, and no more */
+	erig_poke(ERIG_CODE, 1, 0xf4);
+	for (unsigned i = 0; i < 3; i++) {
+		erig_long_mode(0, at[i]);
+		assert_int_equal(erig.ops->vcpu_run(erig.e->vcpu[0]), 0);
+		assert_int_equal(erig.e->vcpu[0]->run->exit, ENGINE_EXIT_INTERNAL);
+		assert_non_null(strstr(erig.e->vcpu[0]->run->internal.why, "outside memory"));
+	}
+	erig_long_mode(0, ERIG_CODE);
+	assert_int_equal(erig_run(0), ENGINE_EXIT_HALT);
+}
+
+static void a_triple_fault_leaves_with_shutdown(void **state)
+{
+	struct vcpu_state s;
+
+	erig_start(1);
+	erig_poke(ERIG_CODE, 2, 0x0b0f);
+	erig_long_mode(0, ERIG_CODE);
+	erig_get(0, &s);
+	s.idt.limit = 0;
+	erig_set(0, &s);
+	assert_int_equal(erig_run(0), ENGINE_EXIT_SHUTDOWN);
+	assert_int_equal(erig.e->vcpu[0]->run->shutdown.triple_fault, 1);
+}
+
+#define TEST(name) cmocka_unit_test_teardown(name, teardown)
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(each_access_leaves_once_in_program_order),
+		TEST(a_vcpu_moved_at_any_access_goes_on_identically),
+		TEST(the_eoi_of_a_level_interrupt_leaves_and_that_of_an_edge_does_not),
+		TEST(doorbells_ring_once_and_do_not_exit),
+		TEST(a_bell_in_a_replayed_instruction_rings_once),
+		TEST(stores_to_rom_leave_and_change_nothing),
+		TEST(an_fxsave_into_a_device_comes_to_its_end),
+		TEST(a_kick_ends_a_loop_and_a_halt_and_the_next_run),
+		TEST(an_msi_always_ends_a_halt),
+		TEST(an_nmi_ends_a_halt_that_was_told),
+		TEST(an_extint_is_taken_in_its_window),
+		TEST(code_outside_memory_ends_the_run_and_not_the_engine),
+		TEST(a_triple_fault_leaves_with_shutdown),
+	};
+	int status;
+
+	if (erig_main(argc, argv, &status))
+		return status;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
