@@ -15,15 +15,17 @@
 
 enum { CHUNKS_MAX = STATE_RECORDS_MAX / 2, CHUNK_SIZE_MIN = 1 << 20 };
 
-/* What a VM must be like for this state to fit into it. */
+/* What a VM must be like for this state to fit into it, and what its main thread had still to do. */
 struct vm_shape {
 	uint64_t mem;
 	uint32_t cpus;
+	uint32_t event; /* struct vm's: the guest has asked for it */
 };
 
 static const struct state_field shape_fields[] = {
 	STATE_UINT(struct vm_shape, mem),
 	STATE_UINT(struct vm_shape, cpus),
+	STATE_UINT_OPTIONAL(struct vm_shape, event),
 	STATE_END,
 };
 static const struct state_class shape_class = { "vm", 1, shape_fields };
@@ -159,7 +161,7 @@ static int load_ram(struct vm *vm, struct state_reader *r)
 
 int vm_save(struct vm *vm, struct state_writer *w)
 {
-	struct vm_shape shape = { .mem = vm->mem, .cpus = vm->cpus };
+	struct vm_shape shape = { .mem = vm->mem, .cpus = vm->cpus, .event = atomic_load(&vm->event) };
 	struct vcpu_state s;
 	int err = 0;
 
@@ -182,6 +184,18 @@ int vm_save(struct vm *vm, struct state_writer *w)
 	return err;
 }
 
+/* A guest that was saved after it had asked for its end or a reset gets it when the VM runs. */
+static void load_event(struct vm *vm, uint32_t event)
+{
+	atomic_store(&vm->event, event);
+	if (event == BOARD_EVENT_NONE) {
+		atomic_fetch_and(&vm->hold, ~(uint32_t)HOLD_EVENT);
+		return;
+	}
+	atomic_fetch_or(&vm->hold, HOLD_EVENT);
+	vm_ask(vm, CTL_EVENT);
+}
+
 static int load_all(struct vm *vm, struct state_reader *r)
 {
 	struct vm_shape shape = { 0 };
@@ -193,6 +207,8 @@ static int load_all(struct vm *vm, struct state_reader *r)
 		return err;
 	if (shape.mem != vm->mem || shape.cpus != vm->cpus)
 		return -EXDEV;
+	if ((shape.event & 0xff) > BOARD_EVENT_DEBUG_EXIT || shape.event >> 16)
+		return state_reader_fail(r, "the guest has asked for something that nobody knows");
 	err = vm_clock_load(r, &vm->clock);
 	if (!err)
 		err = vm->ops->clock_changed(vm->engine);
@@ -216,6 +232,8 @@ static int load_all(struct vm *vm, struct state_reader *r)
 	}
 	if (!err)
 		err = board_load(vm->board, r);
+	if (!err)
+		load_event(vm, shape.event);
 	return err;
 }
 
@@ -225,11 +243,8 @@ int vm_load(struct vm *vm, struct state_reader *r, struct error *err)
 
 	pthread_mutex_lock(&vm->ctl);
 	ret = holds_still(vm) ? load_all(vm, r) : -EBUSY;
-	if (!ret) {
-		atomic_store(&vm->event, BOARD_EVENT_NONE);
-		atomic_fetch_and(&vm->hold, ~(uint32_t)HOLD_EVENT);
+	if (!ret)
 		ret = state_reader_finish(r);
-	}
 	pthread_mutex_unlock(&vm->ctl);
 	if (ret == -EXDEV)
 		return error_set(err, ret, STATUS_INPUT, "cannot load the saved state into the VM %s",

@@ -4,7 +4,7 @@
  * the decoder's own promises (DECODE_MORE, no byte read behind the end, normal forms).
  *
  * Where the two differ by intention the reason stands in a table here. A longer run: --count N
- * (encodings, default 1,000,000), --seed N.
+ * (encodings, default 1,000,000), --seed N (default: the time).
  */
 #include "engine/soft/decode/insn.h"
 #include "engine/vcpu_state.h"
@@ -17,12 +17,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 
 #include <cmocka.h>
 #include <Zydis/Zydis.h>
 
 static unsigned long count = 1000000;
-static uint64_t seed = 1;
+static uint64_t seed;
 static uint64_t rng;
 
 static uint64_t rnd(void)
@@ -576,12 +577,15 @@ int main(int argc, char **argv)
 		cmocka_unit_test(text_is_intel_syntax),
 	};
 
+	seed = (uint64_t)time(NULL);
 	for (int i = 1; i + 1 < argc; i += 2) {
 		if (!strcmp(argv[i], "--count"))
 			count = strtoul(argv[i + 1], NULL, 0);
 		else if (!strcmp(argv[i], "--seed"))
 			seed = strtoull(argv[i + 1], NULL, 0);
 	}
+	printf("seed %llu\n", (unsigned long long)seed);
+	fflush(stdout);
 	zydis_setup();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -427,7 +427,7 @@ static void a_kick_ends_a_loop_and_a_halt_and_the_next_run(void **state)
 }
 
 /* Many, against lost wake-ups: the MSI always ends the HLT. */
-GUEST(halts, "sti\n1: hlt; cmp %rcx, 0x20000; jne 1b\ncli; hlt");
+GUEST(halts, "1: cmp %rcx, 0x20000; je 2f; sti; hlt; cli; jmp 1b\n2: hlt");
 GUEST(halts_handler, "inc %rcx\nmov %rcx, 0x20008\nmov $0xfee000b0, %r10d\nmovl $0, (%r10)\niretq");
 enum { HALTS = 3000 };
 

@@ -189,7 +189,7 @@ static void tame_indexes(struct cpu *c, const struct insn *in)
 	for (unsigned i = 0; i < 32; i += wide ? 8 : 4) {
 		int64_t v = (int)below(128) - 32;
 
-		memcpy((i < 16 ? c->x.xmm[in->index] + i : c->x.ymm_hi[in->index] + i - 16), &v, wide ? 8 : 4);
+		memcpy(i < 16 ? &c->x.xmm[in->index][i] : &c->x.ymm_hi[in->index][i - 16], &v, wide ? 8 : 4);
 	}
 }
 

@@ -194,6 +194,34 @@ static void a_vm_can_be_saved_before_and_after_its_run(void **state)
 	state_writer_destroy(w);
 }
 
+/* It writes to the power-off register, and is saved before the main thread has seen that. */
+static void a_vm_saved_when_it_asks_for_its_end_gets_it(void **state)
+{
+	struct state_writer *w;
+	struct state_reader *r;
+	struct error err;
+	const void *bytes;
+	size_t len;
+
+	assert_int_equal(make(1, 16 << 20), 0);
+	fake.go[0] = 1;
+	assert_int_equal(vm_run(vm, &result), 0);
+	assert_int_equal(result.end, VM_POWERED_OFF);
+	assert_int_equal(state_writer_create(&w), 0);
+	assert_int_equal(vm_save(vm, w), 0);
+	assert_int_equal(state_writer_finish(w, &bytes, &len), 0);
+	vm_destroy(vm);
+
+	assert_int_equal(make(1, 16 << 20), 0);
+	assert_int_equal(state_reader_create(bytes, len, &r), 0);
+	assert_int_equal(vm_load(vm, r, &err), 0);
+	state_reader_destroy(r);
+	state_writer_destroy(w);
+	assert_int_equal(vm_run(vm, &result), 0);
+	assert_int_equal(result.end, VM_POWERED_OFF);
+	assert_false(fake_logged(0x80)); /* without another instruction */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -201,6 +229,7 @@ int main(void)
 		cmocka_unit_test_teardown(a_vm_of_another_shape_is_refused, teardown),
 		cmocka_unit_test_teardown(damaged_streams_are_refused_without_harm, teardown),
 		cmocka_unit_test_teardown(a_vm_can_be_saved_before_and_after_its_run, teardown),
+		cmocka_unit_test_teardown(a_vm_saved_when_it_asks_for_its_end_gets_it, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -109,6 +109,8 @@ static bool segment_offset_not_canonical(const struct dt_case *c, const struct i
 		return false;
 	if (opcode_table[in->row].attr & OP_REPSTR) /* wherever it gets */
 		return !canonical(c->in.gpr[RSI] + 0x10000) || !canonical(c->in.gpr[RSI] - 0x10000);
+	if (opcode_table[in->row].implicit & IMPL_RDI) /* MASKMOV */
+		return !canonical(c->in.gpr[RDI]);
 	if (in->id == INSN_ID_XLAT)
 		return !canonical(c->in.gpr[RBX] + (uint8_t)c->in.gpr[RAX]);
 	return c->has_ea && !canonical(c->ea - base);

@@ -782,6 +782,8 @@ static bool try_case(struct dt_case *c, unsigned pair)
 		c->row = in.row;
 	} else if (!one_in(10) || ((op->attr & OP_VEX) && (op->feature == FEAT_AES || op->feature == FEAT_PCLMUL))) {
 		return false; /* illegal forms: fewer of them; none that VAES, VPCLMULQDQ make legal on a newer host */
+	} else if (c->avail < INSN_BYTES_MAX) {
+		return false; /* how many bytes of an illegal instruction are fetched is up to the processor */
 	}
 	c->decoded = (int8_t)r;
 	c->len = r > 0 ? (uint8_t)r : INSN_BYTES_MAX;

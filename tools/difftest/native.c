@@ -21,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -30,6 +31,7 @@
 
 /* uc_flags: SS of the frame is to be restored as it is (asm/ucontext.h) */
 enum { UC_SIGCONTEXT_SS_ = 2, UC_STRICT_RESTORE_SS_ = 4 };
+enum { HWCAP2_FSGSBASE_ = 1 << 1 };
 enum { XSTATE_BV_OFFSET = 512, YMM_OFFSET = 576 };
 enum { FIRST_RUN = -1 };
 
@@ -322,9 +324,17 @@ static int map_code(void)
 	return p == code_view && code_alias != MAP_FAILED ? 0 : -EEXIST;
 }
 
+/* The model's instructions are all on the host, and user code may use FS and GS bases. */
+static bool host_has_all(void)
+{
+	__builtin_cpu_init();
+	return (getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE_) && __builtin_cpu_supports("avx2") &&
+	       __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("aes");
+}
+
 int native_init(bool *low)
 {
-	int r = map_code();
+	int r = host_has_all() ? map_code() : -ENOTSUP;
 
 	if (r)
 		return r;

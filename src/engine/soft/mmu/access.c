@@ -152,9 +152,9 @@ static void part_read(struct cpu *c, const struct page *p, void *buf, unsigned n
 	if (p->host) {
 		switch (n) {
 		case 1: *out = *(volatile uint8_t *)p->host; return;
-		case 2: *(uint16_t *)out = *(volatile uint16_t *)p->host; return;
-		case 4: *(uint32_t *)out = *(volatile uint32_t *)p->host; return;
-		case 8: *(uint64_t *)out = *(volatile uint64_t *)p->host; return;
+		case 2: memcpy(out, &(uint16_t){ *(volatile uint16_t *)p->host }, 2); return;
+		case 4: memcpy(out, &(uint32_t){ *(volatile uint32_t *)p->host }, 4); return;
+		case 8: memcpy(out, &(uint64_t){ *(volatile uint64_t *)p->host }, 8); return;
 		default: memcpy(out, p->host, n); return;
 		}
 	}
@@ -170,13 +170,16 @@ static void part_read(struct cpu *c, const struct page *p, void *buf, unsigned n
 static void part_write(struct cpu *c, const struct page *p, const void *buf, unsigned n)
 {
 	const uint8_t *in = buf;
+	uint64_t whole = 0;
 
 	if (p->host) {
-		switch (n) {
-		case 1: *(volatile uint8_t *)p->host = *in; break;
-		case 2: *(volatile uint16_t *)p->host = *(const uint16_t *)in; break;
-		case 4: *(volatile uint32_t *)p->host = *(const uint32_t *)in; break;
-		case 8: *(volatile uint64_t *)p->host = *(const uint64_t *)in; break;
+		if (n <= 8)
+			memcpy(&whole, in, n);
+		switch (n) { /* one store each: other vCPUs may look */
+		case 1: *(volatile uint8_t *)p->host = (uint8_t)whole; break;
+		case 2: *(volatile uint16_t *)p->host = (uint16_t)whole; break;
+		case 4: *(volatile uint32_t *)p->host = (uint32_t)whole; break;
+		case 8: *(volatile uint64_t *)p->host = whole; break;
 		default: memcpy(p->host, in, n); break;
 		}
 		mmu_after_store(c, p->host);

@@ -273,8 +273,7 @@ static void arpl(struct cpu *c, const struct insn *in)
 
 	need_protected(c);
 	if (in->flags & INSN_MEM) {
-		/* The segment must be writable; the page only if the operand changes. */
-		lin = insn_linear(c, in, 2, MMU_WRITE);
+		lin = insn_linear(c, in, 2, MMU_READ);
 		dst = (uint16_t)mmu_load(c, in->seg, lin, 2);
 	} else {
 		dst = *gpr16(c, in->rm_off);
@@ -282,8 +281,9 @@ static void arpl(struct cpu *c, const struct insn *in)
 	raise = (dst & SEL_RPL) < (src & SEL_RPL);
 	if (raise) {
 		dst = (uint16_t)((dst & ~SEL_RPL) | (src & SEL_RPL));
+		/* Only an operand that changes has to be writable. */
 		if (in->flags & INSN_MEM)
-			mmu_store(c, in->seg, lin, 2, dst);
+			mmu_store(c, in->seg, insn_linear(c, in, 2, MMU_WRITE), 2, dst);
 		else
 			*gpr16(c, in->rm_off) = dst;
 	}

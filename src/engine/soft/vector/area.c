@@ -120,12 +120,19 @@ fail:
 	return -err;
 }
 
-/* Someone may have taken the signal since the last call: then he comes after us again. */
+/*
+ * Someone may have taken the signal since the last call: then he comes after us again. Threads made by this one
+ * inherit that it is not blocked; a processor's exception under a blocked signal would end the process.
+ */
 static int take_sigfpe(void)
 {
 	struct sigaction action = { .sa_sigaction = on_sigfpe, .sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK };
 	struct sigaction now;
+	sigset_t set;
 
+	sigemptyset(&set);
+	sigaddset(&set, SIGFPE);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 	if (sigaction(SIGFPE, NULL, &now))
 		return -errno;
 	if ((now.sa_flags & SA_SIGINFO) && now.sa_sigaction == on_sigfpe)
