@@ -8,6 +8,7 @@
 #include "host/loop.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <unistd.h>
@@ -35,8 +36,10 @@ static void wait_for(uint64_t gpa, uint64_t value)
 {
 	uint64_t give_up = host_monotonic_ns() + 60000000000ull;
 
-	while (erig_peek(gpa, 8) != value)
+	while (erig_peek(gpa, 8) != value) {
 		assert_true(host_monotonic_ns() < give_up);
+		sched_yield();
+	}
 }
 
 /* --- INIT and startup IPIs: vol. 3, 9.4.4 --- */
@@ -149,7 +152,7 @@ static void code_that_another_vcpu_rewrites_is_seen(void **state)
 	ERIG_LOAD(ERIG_CODE + 0x100, writer);
 	erig_long_mode(1, ERIG_CODE + 0x100);
 	erig_get(1, &s);
-	s.gpr[R9] = 500;
+	s.gpr[R9] = 200;
 	erig_set(1, &s);
 	spawn(&t[0], 0);
 	spawn(&t[1], 1);
@@ -164,7 +167,7 @@ static void code_that_the_monitor_rewrites_is_seen(void **state)
 
 	start_caller(1);
 	spawn(&t, 0);
-	for (unsigned i = 1; i < 500; i++) {
+	for (unsigned i = 1; i < 200; i++) {
 		wait_for(0x20000, i);
 		erig_poke(0x11001, 4, i + 1);
 	}

@@ -207,6 +207,26 @@ static void nmi_ends_a_halt_with_interrupts_off(void **state)
 	assert_int_equal(sys_frame(0, 8), SYS_CODE + 2);
 }
 
+/* --- INIT: vol. 3, 9.4.3 --- */
+
+static void init_forgets_a_startup_ipi_from_before_it(void **state)
+{
+	struct cpu *c = start();
+
+	c->apic_base &= ~(1ull << 8); /* not the bootstrap processor */
+	atomic_store(&c->lapic.sipi_vector, 8);
+	cpu_request(c, REQ_SIPI);
+	cpu_request(c, REQ_INIT);
+	cpu_request(c, REQ_KICK);
+	cpu_run(c);
+	assert_int_equal(c->activity, VCPU_WAIT_SIPI);
+	cpu_request(c, REQ_SIPI);
+	cpu_request(c, REQ_KICK);
+	cpu_run(c);
+	assert_int_equal(c->activity, VCPU_RUNNING);
+	assert_int_equal(c->seg[SEG_CS].base, 0x8000);
+}
+
 /* --- ExtINT --- */
 
 static void an_extint_waits_for_its_window(void **state)
@@ -434,6 +454,7 @@ int main(void)
 		TEST(a_fault_of_a_stepped_instruction_is_no_step),
 		TEST(nmi_is_masked_until_iret),
 		TEST(nmi_ends_a_halt_with_interrupts_off),
+		TEST(init_forgets_a_startup_ipi_from_before_it),
 		TEST(an_extint_waits_for_its_window),
 		TEST(no_window_while_lint0_is_masked),
 		TEST(an_nmi_goes_before_an_interrupt_and_the_higher_before_the_lower),

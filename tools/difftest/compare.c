@@ -32,10 +32,18 @@ static const struct {
 	{ INSN_ID_FNSAVE, 2, 6, 8, "the same" },
 	{ INSN_ID_FNSAVE, 4, 12, 16, "the same" },
 	{ INSN_ID_FNSAVE, 8, 12, 16, "the same" },
+	{ INSN_ID_FXSAVE, 0, 6, 18, "FOP, FIP, FDP: the same (APM vol. 5, FXSAVE)" },
+	{ INSN_ID_FXSAVE, 0, 28, 4, "MXCSR_MASK: AMD has bit 17" },
+	{ INSN_ID_XSAVE, 0, 6, 18, "the same" },
+	{ INSN_ID_XSAVE, 0, 28, 4, "the same" },
+	{ INSN_ID_XSAVEC, 0, 6, 18, "the same" },
+	{ INSN_ID_XSAVEC, 0, 28, 4, "the same" },
+	{ INSN_ID_XSAVEOPT, 0, 6, 18, "the same" },
+	{ INSN_ID_XSAVEOPT, 0, 28, 4, "the same" },
 };
 
 /* Instructions in which AMD and Intel differ; the model follows Intel. */
-enum { WHEN_ALWAYS, WHEN_MEMORY, WHEN_REGISTER, WHEN_UNALIGNED, WHEN_MEMORY16, WHEN_REP, WHEN_MXCSR_MM, WHEN_W_IN_32 };
+enum { WHEN_ALWAYS, WHEN_MEMORY, WHEN_REGISTER, WHEN_UNALIGNED, WHEN_MEMORY16, WHEN_REP, WHEN_MXCSR_MM, WHEN_W_IN_32, WHEN_SIZE4, WHEN_SIZE8, WHEN_RPL, WHEN_HIGH_RSP };
 static const struct {
 	uint16_t id;
 	uint8_t map, opcode, when;
@@ -47,6 +55,20 @@ static const struct {
 	{ INSN_ID_VLDMXCSR, MAP_0F, 0xae, WHEN_MXCSR_MM, "the same" },
 	{ INSN_ID_VPEXTRD, MAP_0F3A, 0x16, WHEN_W_IN_32, "VEX.W1 outside 64-bit mode: #UD on AMD, ignored on Intel" },
 	{ INSN_ID_VPINSRD, MAP_0F3A, 0x22, WHEN_W_IN_32, "the same" },
+	{ INSN_ID_PUSH_SEG, MAP_ONE, 0x06, WHEN_SIZE4, "a 32-bit push of a selector: zero-extended on AMD, a 16-bit store on Intel (SDM vol. 2, PUSH)" },
+	{ INSN_ID_PUSH_SEG, MAP_ONE, 0x0e, WHEN_SIZE4, "the same" },
+	{ INSN_ID_PUSH_SEG, MAP_ONE, 0x16, WHEN_SIZE4, "the same" },
+	{ INSN_ID_PUSH_SEG, MAP_ONE, 0x1e, WHEN_SIZE4, "the same" },
+	{ INSN_ID_PUSH_SEG, MAP_0F, 0xa0, WHEN_SIZE4, "the same" },
+	{ INSN_ID_PUSH_SEG, MAP_0F, 0xa8, WHEN_SIZE4, "the same" },
+	{ INSN_ID_LSS, MAP_0F, 0xb2, WHEN_SIZE8, "far pointers with a 64-bit offset: Intel only (APM vol. 3, LSS)" },
+	{ INSN_ID_LFS, MAP_0F, 0xb4, WHEN_SIZE8, "the same" },
+	{ INSN_ID_LGS, MAP_0F, 0xb5, WHEN_SIZE8, "the same" },
+	{ INSN_ID_JMP_FAR_IND, MAP_ONE, 0xff, WHEN_SIZE8, "the same" },
+	{ INSN_ID_CALL_FAR_IND, MAP_ONE, 0xff, WHEN_SIZE8, "the same" },
+	{ INSN_ID_RET_FAR, MAP_ONE, 0xca, WHEN_RPL, "return to a lower RPL: AMD reads the outer stack before it refuses" },
+	{ INSN_ID_RET_FAR, MAP_ONE, 0xcb, WHEN_RPL, "the same" },
+	{ INSN_ID_CALL_FAR_IND, MAP_ONE, 0xff, WHEN_HIGH_RSP, "from 64-bit to compatibility mode AMD pushes with a 32-bit rSP" },
 	{ INSN_ID_LOOPE, MAP_ONE, 0xe1, WHEN_REP, "F2 and F3 change the sense of ZF on AMD; Intel ignores them" },
 	{ INSN_ID_LOOPNE, MAP_ONE, 0xe0, WHEN_REP, "the same" },
 	{ INSN_ID_CVTPI2PS, MAP_0F, 0x2a, WHEN_MEMORY,
@@ -177,6 +199,8 @@ const char *compare_excluded(const struct dt_case *c, const struct insn *in)
 
 	if ((in->id == INSN_ID_MASKMOVDQU || in->id == INSN_ID_VMASKMOVDQU) && (c->in.rflags & RF_AC))
 		return "bytes have no alignment: processors raise #AC by how they split the access";
+	if (opcode_table[in->row].opnd[0].size == SIZE_XSAVE && (c->in.gpr[RDX] || c->in.gpr[RAX] & 0xfffffff8))
+		return "components that the model has not may be enabled in the host's XCR0";
 	if (wraps_4g(c, in))
 		return "an access over the end of a 4-GiB segment may fault or not (SDM vol. 3, 5.3)";
 	if (spans_canonical_end(c, in))
@@ -194,6 +218,11 @@ const char *compare_excluded(const struct dt_case *c, const struct insn *in)
 		    (vendors_differ[i].when == WHEN_REGISTER && !(in->flags & INSN_MEM)) ||
 		    (vendors_differ[i].when == WHEN_UNALIGNED && c->has_ea && (c->ea & 15)) ||
 		    (vendors_differ[i].when == WHEN_MEMORY16 && (in->flags & INSN_MEM) && in->opsize == 2) ||
+		    (vendors_differ[i].when == WHEN_SIZE4 && in->opsize == 4) ||
+		    (vendors_differ[i].when == WHEN_SIZE8 && in->opsize == 8) ||
+		    (vendors_differ[i].when == WHEN_RPL && (memory_byte(c->in.gpr[RSP] + in->opsize) & 3) != 3) ||
+		    (vendors_differ[i].when == WHEN_HIGH_RSP && c->mode == INSN_MODE64 &&
+		     (c->in.gpr[RSP] >> 32 || c->in.gpr[RSP] < 64)) ||
 		    (vendors_differ[i].when == WHEN_W_IN_32 && c->mode != INSN_MODE64 && vex_w(c)) ||
 		    (vendors_differ[i].when == WHEN_MXCSR_MM && c->has_ea && (memory_byte(c->ea + 2) & 2)) ||
 		    (vendors_differ[i].when == WHEN_REP && has_rep_prefix(c, in)))
@@ -386,6 +415,21 @@ static bool register_allowed(const struct insn *in, const struct dt_result *n, u
 	return in->id == INSN_ID_POPA && n->vector != EXC_BP && i != RSP;
 }
 
+/* The instruction that ended the case, or its last one; zero when it is illegal. */
+static void ending_instruction(const struct dt_case *c, const struct dt_result *n, struct insn *in)
+{
+	unsigned at = 0;
+	int r;
+
+	memset(in, 0, sizeof(*in));
+	for (unsigned i = 0; i < c->count && c->decoded > 0; i++) {
+		r = insn_decode(c->bytes + at, sizeof(c->bytes) - at, c->mode, in);
+		if (r <= 0 || n->out.rip == c->in.rip + at)
+			return;
+		at += (unsigned)r;
+	}
+}
+
 bool compare_results(const struct dt_case *c, const struct dt_result *native, const struct dt_result *soft, char *why, size_t len)
 {
 	static const char *const names[16] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
@@ -393,11 +437,11 @@ bool compare_results(const struct dt_case *c, const struct dt_result *native, co
 	struct report r = { .p = why, .left = len, .equal = true };
 	const struct dt_state *n = &native->out, *s = &soft->out;
 	uint32_t flags = FL_ALL | RF_DF | RF_AC | RF_NT | RF_ID | RF_IOPL | RF_IF;
-	struct insn in = { 0 };
+	struct insn in;
+	bool wide;
 
 	why[0] = 0;
-	if (c->decoded > 0)
-		insn_decode(c->bytes, sizeof(c->bytes), c->mode, &in);
+	ending_instruction(c, native, &in);
 	for (size_t i = 0; i < sizeof(flag_masks) / sizeof(flag_masks[0]); i++)
 		if (flag_masks[i].id == in.id)
 			flags &= ~flag_masks[i].flags;
@@ -409,8 +453,9 @@ bool compare_results(const struct dt_case *c, const struct dt_result *native, co
 		return r.equal;
 	if (n->rip != s->rip)
 		differ(&r, "  rip: host %llx soft %llx\n", (unsigned long long)n->rip, (unsigned long long)s->rip);
-	for (unsigned i = 0; i < (c->mode == INSN_MODE64 ? 16u : 8u); i++) {
-		uint64_t mask = c->mode == INSN_MODE64 ? ~0ull : 0xffffffff;
+	wide = c->mode == INSN_MODE64 && n->sel[SEG_CS] == DT_CODE64_SEL;
+	for (unsigned i = 0; i < (wide ? 16u : 8u); i++) {
+		uint64_t mask = wide ? ~0ull : 0xffffffff;
 
 		if (((n->gpr[i] ^ s->gpr[i]) & mask) && !register_allowed(&in, native, i))
 			differ(&r, "  %s: host %llx soft %llx\n", names[i], (unsigned long long)n->gpr[i],
@@ -419,6 +464,10 @@ bool compare_results(const struct dt_case *c, const struct dt_result *native, co
 	if ((n->rflags ^ s->rflags) & flags)
 		differ(&r, "  rflags: host %llx soft %llx, differ in %llx\n", (unsigned long long)n->rflags,
 		       (unsigned long long)s->rflags, (unsigned long long)((n->rflags ^ s->rflags) & flags));
+	/* The kernel's return to the handler makes 0 of null selectors with an RPL (SDM vol. 2, IRET). */
+	for (unsigned i = 0; i < SEG_COUNT; i++)
+		if (n->sel[i] != s->sel[i] && ((n->sel[i] | s->sel[i]) & ~3))
+			differ(&r, "  segment register %u: host %04x soft %04x\n", i, n->sel[i], s->sel[i]);
 	if (n->fs_base != s->fs_base || n->gs_base != s->gs_base)
 		differ(&r, "  bases: host %llx %llx soft %llx %llx\n", (unsigned long long)n->fs_base,
 		       (unsigned long long)n->gs_base, (unsigned long long)s->fs_base, (unsigned long long)s->gs_base);

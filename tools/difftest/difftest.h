@@ -33,6 +33,8 @@ enum {
 	DT_LOW = 0x6000,
 	DT_LOW_PAGES = 2,
 	DT_MEM = (2 + DT_LOW_PAGES) * DT_PAGE, /* writable bytes: two data pages, then the low pages */
+	DT_BLOCK_MAX = 16, /* instructions in a case */
+	DT_BYTES = DT_BLOCK_MAX * INSN_BYTES_MAX + 1,
 	DT_DIFF_MAX = 1024,
 	DT_BATCH = 1024,
 	DT_DATA_SEL = 0x2b, DT_CODE64_SEL = 0x33, DT_CODE32_SEL = 0x23, /* Linux's selectors of user segments */
@@ -43,6 +45,7 @@ struct dt_state {
 	uint64_t gpr[16];
 	uint64_t rip, rflags;
 	uint64_t fs_base, gs_base;
+	uint16_t sel[SEG_COUNT];
 	uint16_t fcw, fsw;
 	uint8_t ftw;
 	uint32_t mxcsr;
@@ -56,9 +59,10 @@ struct dt_case {
 	enum insn_mode mode;
 	uint16_t row;	    /* the row it was made from */
 	uint8_t avail;	    /* bytes before the end of the code pages cuts them off */
-	uint8_t bytes[16];  /* up to INSN_BYTES_MAX, then INT3 */
+	uint8_t bytes[DT_BYTES]; /* one or more instructions, then INT3 */
 	uint8_t len;
-	int8_t decoded;	    /* insn_decode's result */
+	uint8_t count;	    /* instructions */
+	int8_t decoded;	    /* insn_decode's result for the first */
 	bool has_ea;
 	uint64_t ea;	    /* linear address of the memory operand */
 	struct dt_state in;
@@ -82,6 +86,7 @@ struct dt_options {
 	uint64_t seed;
 	bool mode64, mode32;
 	const char *row; /* NULL: all */
+	unsigned block; /* instructions a case, 1 to DT_BLOCK_MAX */
 	bool low_pages;
 };
 void gen_init(const struct dt_options *o);

@@ -154,33 +154,126 @@ static void random_vector(uint8_t *p)
 	memcpy(p, q, 16);
 }
 
-/* Memory before each case: lines of 64 bytes of different kinds. */
+/* Kinds of content of memory, a line of 64 bytes each */
+enum {
+	LINE_VECTOR, LINE_VECTOR2, LINE_VECTOR3, LINE_SAME, LINE_CODE, LINE_EXTENDED, LINE_BCD, LINE_INTEGER,
+	LINE_FAR16, /* far pointers, and what far returns and IRET pop, by operand size */
+	LINE_FAR32, LINE_FAR64, LINE_FRAME16, LINE_FRAME32, LINE_FRAME64, LINE_KINDS
+};
+enum { LINE = 64 };
+static uint8_t line_kind[(DT_MEM + DT_PAGE) / LINE];
+
+/* A line of @kind in the data pages. */
+static uint64_t line_of(unsigned kind)
+{
+	unsigned lines = 2 * DT_PAGE / LINE, start = below(lines);
+
+	for (unsigned i = 0; i < lines; i++) {
+		unsigned at = (start + i) % lines;
+
+		if (line_kind[at] == kind)
+			return DT_DATA + at * LINE;
+	}
+	return DT_DATA;
+}
+
+static uint16_t selector(void)
+{
+	/* null ones, Linux's for users, with other RPLs, for the kernel, in the LDT that is not there, beyond the GDT */
+	static const uint16_t v[] = { 0, 3, 0x23, 0x23, 0x2b, 0x2b, 0x33, 0x33, 0x2b, 0x28, 0x2a, 0x20, 0x30, 0x31, 0x08,
+				      0x10, 0x13, 0x18, 0x1b, 0x40, 0x43, 0x50, 0x63, 0x2f, 0x04, 0x80, 0x83, 0xfffb };
+
+	return v[below(sizeof(v) / sizeof(v[0]))];
+}
+
+static uint16_t code_selector(void)
+{
+	return one_in(4) ? selector() : one_in(2) ? DT_CODE32_SEL : DT_CODE64_SEL;
+}
+
+/* Far pointers of @size + 2 bytes: offset, selector. */
+static void far_line(uint8_t *p, unsigned size)
+{
+	for (unsigned at = 0; at + size + 2 <= LINE; at += size == 8 ? 16 : 8) {
+		uint64_t to = DT_LANDING + below(256);
+		uint16_t sel = one_in(3) ? DT_DATA_SEL : code_selector();
+
+		memcpy(p + at, &to, size);
+		memcpy(p + at + size, &sel, 2);
+	}
+}
+
+/* IP, CS, FLAGS, SP, SS: without TF and NT, which would outlive the case. */
+static void frame_line(uint8_t *p, unsigned size)
+{
+	uint64_t v[5] = { DT_LANDING + below(256), code_selector(),
+			  (rnd() & (FL_ALL | RF_DF | 0x3200 | RF_ID)) | RF_FIXED | (one_in(8) ? RF_AC : 0),
+			  (uint64_t)DT_DATA + below(2 * DT_PAGE), one_in(4) ? selector() : DT_DATA_SEL };
+
+	memset(p, 0, LINE);
+	for (unsigned i = 0; i < 5; i++)
+		memcpy(p + i * size, &v[i], size);
+}
+
+/* Images for XRSTOR and FXRSTOR in the second data page: standard format, then compacted. */
+enum { IMAGE = 0x1400, IMAGE_COMPACT = 0x1800, IMAGE_SIZE = 832 };
+
+static void state_image(uint8_t *p, uint64_t bv, uint64_t comp)
+{
+	uint16_t fcw = (uint16_t)(0x40 | (rnd() & 0xf3f)), fsw = (uint16_t)(rnd() & 0x7f7f);
+	uint32_t mxcsr = (uint32_t)(rnd() & 0xffff);
+
+	memset(p, 0, IMAGE_SIZE);
+	memcpy(p, &fcw, 2);
+	memcpy(p + 2, &fsw, 2);
+	p[4] = (uint8_t)rnd();
+	memcpy(p + 24, &mxcsr, 4);
+	for (unsigned i = 0; i < 8; i++)
+		random_extended(p + 32 + 16 * i);
+	for (unsigned i = 0; i < 16; i++) {
+		random_vector(p + 160 + 16 * i);
+		random_vector(p + 576 + 16 * i);
+	}
+	memcpy(p + 512, &bv, 8);
+	memcpy(p + 520, &comp, 8);
+}
+
+/* Memory before each case. */
 static void fill_pristine(void)
 {
 	rng = mix(opt.seed ^ 0x6d656d6f7279);
-	for (unsigned at = 0; at < sizeof(dt_pristine); at += 64) {
+	for (unsigned at = 0; at < sizeof(dt_pristine); at += LINE) {
 		uint8_t *p = dt_pristine + at;
-		unsigned kind = below(8);
+		unsigned kind = one_in(4) ? below(LINE_KINDS) : below(LINE_INTEGER + 1);
 		uint8_t same = (uint8_t)rnd();
 
-		for (unsigned i = 0; i < 64; i += 16) {
+		line_kind[at / LINE] = (uint8_t)kind;
+		if (kind >= LINE_FRAME16) {
+			frame_line(p, 2u << (kind - LINE_FRAME16));
+			continue;
+		}
+		if (kind >= LINE_FAR16) {
+			far_line(p, 2u << (kind - LINE_FAR16));
+			continue;
+		}
+		for (unsigned i = 0; i < LINE; i += 16) {
 			uint64_t q[2] = { interesting(), interesting() };
 
 			switch (kind) {
-			case 0:
-			case 1:
-			case 2: random_vector(p + i); break;
-			case 3: memset(p + i, same, 16); break;
-			case 4: /* code */
+			case LINE_VECTOR:
+			case LINE_VECTOR2:
+			case LINE_VECTOR3: random_vector(p + i); break;
+			case LINE_SAME: memset(p + i, same, 16); break;
+			case LINE_CODE:
 				q[0] = DT_LANDING + below(256);
 				q[1] = one_in(2) ? q[0] : (uint64_t)DT_DATA + below(2 * DT_PAGE);
 				memcpy(p + i, q, 16);
 				break;
-			case 5:
+			case LINE_EXTENDED:
 				random_extended(p + i);
 				memcpy(p + i + 10, q, 6);
 				break;
-			case 6: /* BCD, counts, small */
+			case LINE_BCD:
 				for (unsigned k = 0; k < 16; k++)
 					p[i + k] = (uint8_t)(below(10) | below(10) << 4);
 				break;
@@ -188,6 +281,16 @@ static void fill_pristine(void)
 			}
 		}
 	}
+}
+
+static void fill_images(void)
+{
+	uint64_t comp = 1ull << 63 | 3 | (one_in(2) ? 4 : 0);
+
+	state_image(dt_pristine + IMAGE, below(8), 0);
+	state_image(dt_pristine + IMAGE_COMPACT, below(8) & comp, comp);
+	memset(line_kind + IMAGE / LINE, LINE_KINDS, IMAGE_SIZE / LINE);
+	memset(line_kind + IMAGE_COMPACT / LINE, LINE_KINDS, IMAGE_SIZE / LINE);
 }
 
 const uint8_t *gen_memory(uint64_t la)
@@ -407,7 +510,7 @@ static void patch_disp(struct dt_case *c, struct insn *in, uint64_t disp)
 {
 	unsigned size = in->flags & INSN_MOFFS ? in->addrsize : in->addrsize == 2 ? 2 : 4;
 	unsigned imm = 0;
-	uint8_t again[16];
+	uint8_t again[INSN_BYTES_MAX + 1];
 	struct insn probe;
 
 	/* The displacement stands before the immediate, whose length shows by what changes. */
@@ -591,13 +694,15 @@ static void fit_branch(struct dt_case *c, struct insn *in)
 {
 	uint64_t to = DT_LANDING + below(256);
 
-	if (in->flags & INSN_MEM)
-		return;
 	if (in->id == INSN_ID_JMP_IND || in->id == INSN_ID_CALL_IND) {
-		if (!one_in(8))
+		if (!(in->flags & INSN_MEM) && !one_in(8))
 			set_gpr(c, in->rm, to);
+		else if ((in->flags & INSN_MEM) && one_in(2))
+			aim(c, in, line_of(LINE_CODE));
 		return;
 	}
+	if (opcode_table[in->row].opnd[0].kind != OPND_J)
+		return;
 	/* relative: rel32 to somewhere in the code pages; rel8 as it is, but not into the instruction itself */
 	if (opcode_table[in->row].opnd[0].size != 1 && in->opsize != 2 && !one_in(6)) {
 		uint32_t rel = (uint32_t)(to - (c->in.rip + in->len));
@@ -605,7 +710,7 @@ static void fit_branch(struct dt_case *c, struct insn *in)
 		memcpy(c->bytes + in->len - 4, &rel, 4);
 	}
 	for (unsigned i = 0; i < 8; i++) {
-		insn_decode(c->bytes, sizeof(c->bytes), c->mode, in);
+		insn_decode(c->bytes, INSN_BYTES_MAX + 1, c->mode, in);
 		to = c->in.rip + in->len + in->imm;
 		if (in->opsize == 2)
 			to &= 0xffff;
@@ -639,6 +744,79 @@ static void fit_stack(struct dt_case *c, const struct insn *in)
 		}
 }
 
+/* log2 of the operand size in words: the LINE_* for it */
+static unsigned far_size(const struct insn *in)
+{
+	return in->opsize == 2 ? 0 : in->opsize == 4 ? 1 : 2;
+}
+
+/* FXSAVE, XSAVE and their kin: a mask of what model and host both have, mostly aligned, mostly an image. */
+static void fit_image(struct dt_case *c, struct insn *in)
+{
+	bool restores = opcode_table[in->row].opnd[0].access == ACCESS_R;
+
+	if (!(opcode_table[in->row].opnd[0].size == SIZE_512)) {
+		set_gpr(c, RAX, below(8));
+		set_gpr(c, RDX, 0);
+	}
+	switch (below(8)) {
+	case 0: aim(c, in, target(64, c->mode, in->addrsize)); break;
+	case 1: aim(c, in, DT_DATA + (below(2 * DT_PAGE) & ~15u)); break;
+	case 2:
+	case 3: aim(c, in, DT_DATA + (below(2 * DT_PAGE) & ~63u)); break;
+	case 4: aim(c, in, DT_DATA + (restores ? IMAGE_COMPACT : IMAGE)); break;
+	default: aim(c, in, DT_DATA + IMAGE); break;
+	}
+	/* The base may have been the mask's register: then the mask is whatever that gives, cut to the common part. */
+	set_gpr(c, RDX, in->base == RDX || in->index == RDX ? c->in.gpr[RDX] : 0);
+}
+
+/* Selectors in registers and memory, far pointers, frames of far returns. */
+static void fit_far(struct dt_case *c, struct insn *in)
+{
+	const struct opcode *op = &opcode_table[in->row];
+
+	switch (in->id) {
+	case INSN_ID_MOV_SEG:
+	case INSN_ID_LAR:
+	case INSN_ID_LSL:
+	case INSN_ID_VERR:
+	case INSN_ID_VERW:
+		if (!(in->flags & INSN_MEM))
+			set_gpr(c, in->rm, selector() | (one_in(2) ? rnd() << 16 : 0));
+		else if (op->opnd[0].kind != OPND_M && one_in(2))
+			aim(c, in, line_of(LINE_FAR32) + 4 + 8 * below(8));
+		break;
+	case INSN_ID_LES:
+	case INSN_ID_LDS:
+	case INSN_ID_LSS:
+	case INSN_ID_LFS:
+	case INSN_ID_LGS:
+	case INSN_ID_JMP_FAR_IND:
+	case INSN_ID_CALL_FAR_IND:
+		if (!one_in(4))
+			aim(c, in, line_of(LINE_FAR16 + far_size(in)) + (in->opsize == 8 ? 16 * below(4) : 8 * below(7)));
+		break;
+	case INSN_ID_POP_SEG:
+		if (!one_in(4))
+			set_gpr(c, RSP, line_of(LINE_FAR32) + 4 + 8 * below(8));
+		break;
+	case INSN_ID_RET_FAR:
+	case INSN_ID_IRET: set_gpr(c, RSP, line_of(LINE_FRAME16 + far_size(in))); break;
+	case INSN_ID_JMP_FAR:
+	case INSN_ID_CALL_FAR: {
+		uint64_t to = DT_LANDING + below(256);
+		uint16_t sel = code_selector();
+		unsigned size = in->opsize == 2 ? 2 : 4;
+
+		memcpy(c->bytes + in->len - 2 - size, &to, size);
+		memcpy(c->bytes + in->len - 2, &sel, 2);
+		break;
+	}
+	default: break;
+	}
+}
+
 static void fit_registers(struct dt_case *c, struct insn *in)
 {
 	const struct opcode *op = &opcode_table[in->row];
@@ -651,6 +829,9 @@ static void fit_registers(struct dt_case *c, struct insn *in)
 		aim(c, in, target(memory_size(in), c->mode, in->addrsize));
 		find_ea(c, in);
 	}
+	fit_far(c, in);
+	if (in->id == INSN_ID_FXSAVE || in->id == INSN_ID_FXRSTOR || op->opnd[0].size == SIZE_XSAVE)
+		fit_image(c, in);
 	switch (in->id) {
 	case INSN_ID_BT:
 	case INSN_ID_BTS:
@@ -701,6 +882,9 @@ static void random_state(struct dt_case *c)
 
 	for (unsigned i = 0; i < 16; i++)
 		s->gpr[i] = c->mode == INSN_MODE64 ? interesting() : i < 8 ? (uint32_t)interesting() : 0;
+	for (unsigned i = 0; i < SEG_COUNT; i++)
+		s->sel[i] = DT_DATA_SEL;
+	s->sel[SEG_CS] = c->mode == INSN_MODE64 ? DT_CODE64_SEL : DT_CODE32_SEL;
 	s->rflags = RF_FIXED | RF_IF | (rnd() & FL_ALL) | (one_in(6) ? RF_DF : 0) | (one_in(24) ? RF_AC : 0);
 	s->fs_base = bases[below(6)];
 	s->gs_base = bases[below(6)];
@@ -768,15 +952,15 @@ static bool try_case(struct dt_case *c, unsigned pair)
 	legacy_prefixes(&e, op, c->mode);
 	opcode_and_rex(&e, op, c->mode);
 	tail(&e, op);
-	memcpy(c->bytes, e.b, sizeof(c->bytes));
-	r = insn_decode(c->bytes, sizeof(c->bytes), c->mode, &in);
+	memcpy(c->bytes, e.b, INSN_BYTES_MAX + 1);
+	r = insn_decode(c->bytes, INSN_BYTES_MAX + 1, c->mode, &in);
 	if (r == DECODE_LONG || r == DECODE_MORE)
 		return false;
 	if (r > 0) {
 		if (!(opcode_table[in.row].attr & OP_USER))
 			return false;
 		fit_registers(c, &in);
-		r = insn_decode(c->bytes, sizeof(c->bytes), c->mode, &in);
+		r = insn_decode(c->bytes, INSN_BYTES_MAX + 1, c->mode, &in);
 		if (r <= 0 || !(opcode_table[in.row].attr & OP_USER) || compare_excluded(c, &in))
 			return false;
 		c->row = in.row;
@@ -787,8 +971,89 @@ static bool try_case(struct dt_case *c, unsigned pair)
 	}
 	c->decoded = (int8_t)r;
 	c->len = r > 0 ? (uint8_t)r : INSN_BYTES_MAX;
+	c->count = 1;
 	memset(c->bytes + c->len, 0xcc, sizeof(c->bytes) - c->len);
 	return true;
+}
+
+/* --- blocks: straight lines whose memory operands do not depend on registers --- */
+
+/* What cannot stand in a block: control flow, the stack, memory by registers, pointers that compare.c would mask. */
+static bool fits_block(const struct insn *in)
+{
+	const struct opcode *op = &opcode_table[in->row];
+
+	if (op->attr & (OP_ENDS | OP_REPSTR | OP_MASKED) || op->implicit & (IMPL_RSP | IMPL_RSI | IMPL_RDI))
+		return false;
+	switch (in->id) {
+	case INSN_ID_XLAT:
+	case INSN_ID_BOUND:
+	case INSN_ID_MOV_SEG:
+	case INSN_ID_FNSTENV:
+	case INSN_ID_FNSAVE:
+	case INSN_ID_WRFSBASE:
+	case INSN_ID_WRGSBASE: return false;
+	case INSN_ID_BT:
+	case INSN_ID_BTS:
+	case INSN_ID_BTR:
+	case INSN_ID_BTC: return !(in->flags & INSN_MEM) || op->opnd[1].kind == OPND_I;
+	default: return !(in->flags & INSN_SEG) && in->addrsize >= 4;
+	}
+}
+
+/* Appends one instruction to @c; false: what came up does not fit. */
+static bool append(struct dt_case *c)
+{
+	unsigned pair = below(choices);
+	const struct opcode *op = &opcode_table[choice[pair].row];
+	struct dt_case one = *c;
+	struct enc e = { .n = 0 };
+	struct insn in;
+	int r;
+
+	if (choice[pair].mode != c->mode)
+		return false;
+	legacy_prefixes(&e, op, c->mode);
+	opcode_and_rex(&e, op, c->mode);
+	if (op->attr & OP_MODRM) { /* register, or absolute or RIP-relative memory */
+		unsigned modrm = choose_modrm(op);
+
+		byte(&e, (modrm >> 6) == 3 ? modrm : (modrm & 0x38) | 5);
+	}
+	while (e.n < sizeof(e.b))
+		byte(&e, (unsigned)interesting() & 0xff);
+	memcpy(one.bytes, e.b, INSN_BYTES_MAX + 1);
+	one.in.rip += c->len;
+	r = insn_decode(one.bytes, INSN_BYTES_MAX + 1, c->mode, &in);
+	if (r <= 0 || !(opcode_table[in.row].attr & OP_USER) || !fits_block(&in))
+		return false;
+	one.has_ea = false;
+	if ((in.flags & INSN_MEM) && memory_size(&in)) {
+		if (in.index != GPR_ZERO || (in.base != GPR_ZERO && in.base != GPR_RIP))
+			return false;
+		aim(&one, &in, one_in(16) ? target(memory_size(&in), c->mode, 4)
+					  : DT_DATA + (below(2 * DT_PAGE - 64) & ~(one_in(4) ? 0u : 31u)));
+		find_ea(&one, &in);
+	}
+	if (compare_excluded(&one, &in))
+		return false;
+	memcpy(c->bytes + c->len, one.bytes, (size_t)r);
+	c->len += (uint8_t)r;
+	c->count++;
+	c->row = in.row;
+	c->decoded = (int8_t)r;
+	return true;
+}
+
+static void make_block(struct dt_case *c)
+{
+	c->mode = choice[below(choices)].mode;
+	random_state(c);
+	c->in.rip = DT_CODE + 0x1000 + below(DT_PAGE - DT_BYTES - 16);
+	c->avail = DT_BYTES - 1;
+	while (c->count < opt.block)
+		append(c);
+	memset(c->bytes + c->len, 0xcc, sizeof(c->bytes) - c->len);
 }
 
 void gen_case(uint64_t index, struct dt_case *c)
@@ -796,6 +1061,10 @@ void gen_case(uint64_t index, struct dt_case *c)
 	rng = mix(opt.seed * 0x9e3779b97f4a7c15ull ^ mix(index));
 	memset(c, 0, sizeof(*c));
 	c->index = index;
+	if (opt.block > 1) {
+		make_block(c);
+		return;
+	}
 	while (!try_case(c, below(choices)))
 		;
 }
@@ -807,6 +1076,7 @@ void gen_init(const struct dt_options *o)
 	opt = *o;
 	insn_decode((const uint8_t *)"\x90", 1, INSN_MODE64, &probe);
 	fill_pristine();
+	fill_images();
 	choices = 0;
 	for (unsigned r = 0; r < opcode_count; r++) {
 		const struct opcode *op = &opcode_table[r];

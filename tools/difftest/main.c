@@ -19,9 +19,9 @@ static struct {
 	unsigned max_reports;
 } args = { .count = 100000, .max_reports = 20 };
 
-/* Executed and different cases of each row and mode (0: 32, 1: 64) */
+/* Cases of each row and mode (0: 32, 1: 64); completed: without an exception */
 static struct {
-	uint32_t run, different;
+	uint32_t run, completed, different;
 } coverage[ROWS][2];
 
 static void usage(FILE *f)
@@ -33,6 +33,7 @@ static void usage(FILE *f)
 	      "  --index N     run this one case of the seed alone, and show it\n"
 	      "  --mode M      64, 32 or both (both)\n"
 	      "  --row NAME    only this mnemonic, as the opcode table has it\n"
+	      "  --block N     straight lines of N instructions, at most 16 (1)\n"
 	      "  --list        list how often each row ran\n"
 	      "  --reports N   show at most N differences (20)\n"
 	      "  --json        the summary as JSON\n\n"
@@ -75,13 +76,22 @@ static void print_case(const struct dt_case *c)
 {
 	struct insn in;
 	char text[128] = "(illegal)";
+	unsigned at = 0;
 
-	if (c->decoded > 0 && insn_decode(c->bytes, sizeof(c->bytes), c->mode, &in) > 0)
-		insn_print(&in, c->in.rip, text, sizeof(text));
-	printf("#%" PRIu64 " mode %d, row %u:", c->index, c->mode == INSN_MODE64 ? 64 : 32, c->row);
-	for (unsigned i = 0; i < (c->decoded > 0 ? c->len : 15u); i++)
-		printf(" %02x", c->bytes[i]);
-	printf("  %s\n", text);
+	printf("#%" PRIu64 " mode %d, row %u", c->index, c->mode == INSN_MODE64 ? 64 : 32, c->row);
+	for (unsigned k = 0; k < c->count; k++) {
+		int len = c->decoded > 0 ? insn_decode(c->bytes + at, sizeof(c->bytes) - at, c->mode, &in) : -1;
+
+		if (len > 0)
+			insn_print(&in, c->in.rip + at, text, sizeof(text));
+		printf(k ? "    %llx:" : ":", (unsigned long long)c->in.rip + at);
+		for (unsigned i = 0; i < (len > 0 ? (unsigned)len : INSN_BYTES_MAX); i++)
+			printf(" %02x", c->bytes[at + i]);
+		printf("  %s\n", text);
+		if (len <= 0)
+			break;
+		at += (unsigned)len;
+	}
 	if (c->has_ea) {
 		printf("    memory operand at %" PRIx64 ":", c->ea);
 		for (unsigned i = 0; i < 16; i++) {
@@ -98,8 +108,10 @@ static void print_case(const struct dt_case *c)
 
 static bool uses_vectors(const struct dt_case *c)
 {
-	return opcode_table[c->row].attr & (OP_X87 | OP_MMX | OP_SSE | OP_AVX);
+	return c->count > 1 || opcode_table[c->row].attr & (OP_X87 | OP_MMX | OP_SSE | OP_AVX);
 }
+
+static uint64_t completed;
 
 /* Runs one batch; returns how many cases differed. */
 static unsigned run_batch(uint64_t first, unsigned n)
@@ -121,6 +133,10 @@ static unsigned run_batch(uint64_t first, unsigned n)
 		soft_run(c, &soft);
 		equal = compare_results(c, &native[i], &soft, why, sizeof(why));
 		coverage[c->row][c->mode == INSN_MODE64].run++;
+		if (native[i].vector == EXC_BP) {
+			coverage[c->row][c->mode == INSN_MODE64].completed++;
+			completed++;
+		}
 		if (equal && !args.one)
 			continue;
 		if (!equal) {
@@ -151,6 +167,7 @@ static int parse(int argc, char **argv, struct dt_options *o)
 		{ "index", required_argument, NULL, 'i' }, { "mode", required_argument, NULL, 'm' },
 		{ "row", required_argument, NULL, 'r' },   { "list", no_argument, NULL, 'l' },
 		{ "json", no_argument, NULL, 'j' },	   { "reports", required_argument, NULL, 'n' },
+		{ "block", required_argument, NULL, 'b' },
 		{ "help", no_argument, NULL, 'h' },	   { 0 },
 	};
 	int opt;
@@ -174,6 +191,11 @@ static int parse(int argc, char **argv, struct dt_options *o)
 		case 'l': args.list = true; break;
 		case 'j': args.json = true; break;
 		case 'n': args.max_reports = (unsigned)strtoul(optarg, NULL, 0); break;
+		case 'b':
+			o->block = (unsigned)strtoul(optarg, NULL, 0);
+			if (o->block < 1 || o->block > DT_BLOCK_MAX)
+				return -1;
+			break;
 		case 'h': usage(stdout); exit(STATUS_EQUAL);
 		default: return -1;
 		}
@@ -188,8 +210,11 @@ static void print_list(void)
 
 		if (!(op->attr & OP_USER))
 			continue;
-		printf("%4u %-16s map %u %02x  64: %8u (%u)  32: %8u (%u)\n", r, op->name, op->map, op->opcode,
-		       coverage[r][1].run, coverage[r][1].different, coverage[r][0].run, coverage[r][0].different);
+		printf("%4u %-16s map %u %02x", r, op->name, op->map, op->opcode);
+		for (int m = 1; m >= 0; m--)
+			printf("  %s: %8u run %8u completed %u differ", m ? "64" : "32", coverage[r][m].run,
+			       coverage[r][m].completed, coverage[r][m].different);
+		printf("\n");
 	}
 }
 
@@ -206,7 +231,7 @@ static void print_bad_rows(void)
 
 int main(int argc, char **argv)
 {
-	struct dt_options o = { .seed = (uint64_t)time(NULL), .mode64 = true, .mode32 = true, .low_pages = true };
+	struct dt_options o = { .seed = (uint64_t)time(NULL), .mode64 = true, .mode32 = true, .low_pages = true, .block = 1 };
 	uint64_t done = 0, bad = 0;
 	struct timespec t0, t1;
 	double seconds;
@@ -245,12 +270,13 @@ int main(int argc, char **argv)
 	if (args.list)
 		print_list();
 	if (args.json) {
-		printf("{\"seed\": %" PRIu64 ", \"executed\": %" PRIu64 ", \"different\": %" PRIu64
-		       ", \"rows\": %u, \"seconds\": %.1f}\n",
-		       o.seed, done, bad, gen_rows(), seconds);
+		printf("{\"seed\": %" PRIu64 ", \"executed\": %" PRIu64 ", \"completed\": %" PRIu64
+		       ", \"different\": %" PRIu64 ", \"rows\": %u, \"seconds\": %.1f}\n",
+		       o.seed, done, completed, bad, gen_rows(), seconds);
 	} else {
 		print_bad_rows();
-		printf("%" PRIu64 " executed, %" PRIu64 " differ, %.1f s\n", done, bad, seconds);
+		printf("%" PRIu64 " executed, %" PRIu64 " of them without exception, %" PRIu64 " differ, %.1f s\n", done,
+		       completed, bad, seconds);
 	}
 	return bad ? STATUS_DIFFERENT : STATUS_EQUAL;
 }

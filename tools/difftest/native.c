@@ -56,6 +56,7 @@ static pid_t child;
 static uint64_t own_fs, own_gs;	  /* the child's */
 uint64_t dt_case_fs, dt_case_gs;  /* of the case that ended, then of the next */
 uint64_t dt_own_fs, dt_own_gs;
+uint32_t dt_case_sel[4]; /* DS, ES, FS, GS of the case that ended */
 static int current = FIRST_RUN;
 static uint32_t batch_end;
 static greg_t start_gregs[NGREG];
@@ -66,8 +67,8 @@ void dt_on_signal(int sig, siginfo_t *info, void *context);
 void dt_signal_entry(void);
 
 /*
- * Entered with the case's FS and GS base, and whatever flags the kernel left: they are cleaned
- * before C code runs (AC would make it fault, NT and ID would leak into the next case).
+ * Entered with the case's data segments, FS and GS base, and whatever flags the kernel left: they are
+ * cleaned before C code runs (AC would make it fault, NT and ID would leak into the next case).
  */
 __asm__(".text\n"
 	".globl dt_signal_entry\n"
@@ -78,6 +79,28 @@ __asm__(".text\n"
 	"	movq %rax, dt_case_fs(%rip)\n"
 	"	rdgsbase %rax\n"
 	"	movq %rax, dt_case_gs(%rip)\n"
+	"	movl %ds, %eax\n"
+	"	movl %eax, dt_case_sel(%rip)\n"
+	"	movl %es, %ecx\n"
+	"	movl %ecx, dt_case_sel+4(%rip)\n"
+	"	movl %fs, %r8d\n"
+	"	movl %r8d, dt_case_sel+8(%rip)\n"
+	"	movl %gs, %r9d\n"
+	"	movl %r9d, dt_case_sel+12(%rip)\n"
+	"	xorl $0x2b, %eax\n"
+	"	xorl $0x2b, %ecx\n"
+	"	xorl $0x2b, %r8d\n"
+	"	xorl $0x2b, %r9d\n"
+	"	orl %ecx, %eax\n"
+	"	orl %r8d, %eax\n"
+	"	orl %r9d, %eax\n"
+	"	jz 1f\n"
+	"	movl $0x2b, %eax\n"
+	"	movl %eax, %ds\n"
+	"	movl %eax, %es\n"
+	"	movl %eax, %fs\n"
+	"	movl %eax, %gs\n"
+	"1:\n"
 	"	movq dt_own_fs(%rip), %rax\n"
 	"	wrfsbase %rax\n"
 	"	movq dt_own_gs(%rip), %rax\n"
@@ -157,6 +180,12 @@ static void save_result(struct dt_result *r, const ucontext_t *uc)
 	r->out.rflags = (uint64_t)g[REG_EFL];
 	r->out.fs_base = dt_case_fs;
 	r->out.gs_base = dt_case_gs;
+	r->out.sel[SEG_DS] = (uint16_t)dt_case_sel[0];
+	r->out.sel[SEG_ES] = (uint16_t)dt_case_sel[1];
+	r->out.sel[SEG_FS] = (uint16_t)dt_case_sel[2];
+	r->out.sel[SEG_GS] = (uint16_t)dt_case_sel[3];
+	r->out.sel[SEG_CS] = (uint16_t)g[REG_CSGSFS];
+	r->out.sel[SEG_SS] = (uint16_t)((uint64_t)g[REG_CSGSFS] >> 48);
 	r->vector = (uint32_t)g[REG_TRAPNO];
 	r->error = (uint32_t)g[REG_ERR];
 	r->cr2 = r->vector == EXC_PF ? (uint64_t)g[REG_CR2] : 0;

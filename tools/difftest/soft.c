@@ -21,9 +21,11 @@
 /* Guest-physical addresses */
 enum {
 	PML4 = 0x1000, PDPT = 0x2000, PD = 0x3000, PT = 0x4000, /* PT: up to three */
+	PDPT_HIGH = 0x8000, PD_HIGH = 0x9000, PT_HIGH = 0xa000, GDT_GPA = 0xb000,
 	CODE_GPA = 0x10000, DATA_GPA = 0x20000, LOW_GPA = 0x24000, RAM_SIZE = 1 << 20,
 };
 #define PTE_NX (1ull << 63)
+#define GDT_LINEAR 0xffffc90000000000ull /* a supervisor page, as on the host */
 enum { PTE_P = 1, PTE_W = 2, PTE_U = 4, PTE_A = 0x20, PTE_D = 0x40 };
 
 static struct ram *ram;
@@ -92,11 +94,28 @@ static void map_pages(uint64_t la, uint64_t gpa, unsigned pages, uint64_t bits)
 		put64(pt + ((la >> 12 & 511) + i) * 8, (gpa + i * DT_PAGE) | PTE_P | PTE_U | PTE_A | PTE_D | bits);
 }
 
+/* The descriptors of Linux's GDT (asm/segment.h) that user code can name or see; of 16 entries. */
+static void make_gdt(void)
+{
+	static const uint64_t gdt[16] = {
+		[1] = 0x00cf9b000000ffff, [2] = 0x00af9b000000ffff, [3] = 0x00cf93000000ffff,
+		[4] = 0x00cffb000000ffff, [5] = 0x00cff3000000ffff, [6] = 0x00affb000000ffff,
+		[8] = 0x00008b0000000067,
+	};
+
+	put64(PML4 + (GDT_LINEAR >> 39 & 511) * 8, PDPT_HIGH | PTE_P | PTE_W | PTE_A);
+	put64(PDPT_HIGH + (GDT_LINEAR >> 30 & 511) * 8, PD_HIGH | PTE_P | PTE_W | PTE_A);
+	put64(PD_HIGH + (GDT_LINEAR >> 21 & 511) * 8, PT_HIGH | PTE_P | PTE_W | PTE_A);
+	put64(PT_HIGH + (GDT_LINEAR >> 12 & 511) * 8, GDT_GPA | PTE_P | PTE_W | PTE_A | PTE_D | PTE_NX);
+	ram_write(ram, GDT_GPA, gdt, sizeof(gdt));
+}
+
 static void fill_memory(bool low)
 {
 	ram_fill(ram, 0, 0, RAM_SIZE);
 	put64(PML4, PDPT | PTE_P | PTE_W | PTE_U | PTE_A);
 	put64(PDPT, PD | PTE_P | PTE_W | PTE_U | PTE_A);
+	make_gdt();
 	map_pages(DT_CODE, CODE_GPA, DT_CODE_PAGES, 0);
 	map_pages(DT_DATA, DATA_GPA, 2, PTE_W | PTE_NX);
 	map_pages(DT_RO, DATA_GPA + 2 * DT_PAGE, 1, PTE_NX);
@@ -114,11 +133,11 @@ static struct vcpu_segment segment(uint16_t selector, uint32_t attr)
 				      .attr = attr | ATTR_S | ATTR_DPL | ATTR_P | ATTR_G };
 }
 
-static int set_mode(enum insn_mode mode)
+static void set_segments(enum insn_mode mode)
 {
-	base_state.seg[SEG_CS] = mode == INSN_MODE64 ? segment(DT_CODE64_SEL, 0xb | ATTR_L)
-						     : segment(DT_CODE32_SEL, 0xb | ATTR_DB);
-	return cpu_set_state(cpu, &base_state);
+	memcpy(cpu->seg, base_state.seg, sizeof(cpu->seg));
+	cpu->seg[SEG_CS] = mode == INSN_MODE64 ? segment(DT_CODE64_SEL, 0xb | ATTR_L) : segment(DT_CODE32_SEL, 0xb | ATTR_DB);
+	cpu->cpl = 3;
 }
 
 int soft_init(bool low)
@@ -159,14 +178,16 @@ int soft_init(bool low)
 	for (unsigned i = 0; i < SEG_COUNT; i++)
 		base_state.seg[i] = segment(DT_DATA_SEL, 3 | ATTR_DB);
 	base_state.idt = (struct vcpu_table){ 0 };
-	base_state.gdt = (struct vcpu_table){ 0 };
+	base_state.ldt = (struct vcpu_segment){ .attr = ATTR_NULL };
+	base_state.gdt = (struct vcpu_table){ .base = GDT_LINEAR, .limit = 16 * 8 - 1 };
+	base_state.seg[SEG_CS] = segment(DT_CODE64_SEL, 0xb | ATTR_L);
 	base_state.activity = VCPU_RUNNING;
 	signal(SIGALRM, on_alarm);
 	signal(SIGSEGV, on_crash);
 	signal(SIGBUS, on_crash);
 	signal(SIGILL, on_crash);
 	setitimer(ITIMER_REAL, &it, NULL);
-	return set_mode(INSN_MODE64);
+	return cpu_set_state(cpu, &base_state);
 }
 
 static void load_state(const struct dt_state *s)
@@ -176,6 +197,7 @@ static void load_state(const struct dt_state *s)
 	memcpy(cpu->gpr, s->gpr, sizeof(s->gpr));
 	cpu->gpr[GPR_RIP] = s->rip;
 	cpu_set_rflags(cpu, s->rflags);
+	set_segments(s->sel[SEG_CS] == DT_CODE64_SEL ? INSN_MODE64 : INSN_MODE32);
 	cpu->seg[SEG_FS].base = s->fs_base;
 	cpu->seg[SEG_GS].base = s->gs_base;
 	x->fcw = s->fcw;
@@ -198,6 +220,8 @@ static void save_state(struct dt_state *s)
 	s->rflags = cpu_rflags(cpu);
 	s->fs_base = cpu->seg[SEG_FS].base;
 	s->gs_base = cpu->seg[SEG_GS].base;
+	for (unsigned i = 0; i < SEG_COUNT; i++)
+		s->sel[i] = cpu->seg[i].selector;
 	s->fcw = x->fcw;
 	s->fsw = x->fsw;
 	s->ftw = x->ftw;
@@ -223,21 +247,13 @@ static void finish(struct dt_result *r)
 
 void soft_run(const struct dt_case *c, struct dt_result *r)
 {
-	static enum insn_mode mode = INSN_MODE64;
 	unsigned n = c->avail < c->len ? c->avail : c->len;
 	uint64_t gpa = CODE_GPA + (c->in.rip - DT_CODE);
-	uint8_t fill[INSN_BYTES_MAX + 1];
+	uint8_t fill[DT_BYTES];
 
 	ticks = 0;
 	under_way = c->index;
 	atomic_store(&run->immediate_exit, 0);
-	if (c->mode != mode) {
-		mode = c->mode;
-		if (set_mode(mode)) {
-			fprintf(stderr, "difftest: the engine refuses the state\n");
-			exit(4);
-		}
-	}
 	ram_write(ram, gpa, c->bytes, n);
 	load_state(&c->in);
 	event.seen = false;
@@ -249,8 +265,6 @@ void soft_run(const struct dt_case *c, struct dt_result *r)
 		r->vector = run->exit == ENGINE_EXIT_KICK ? DT_STUCK : DT_OTHER;
 		r->error = run->exit;
 		cpu_set_state(cpu, &base_state);
-		mode = INSN_MODE64;
-		set_mode(mode);
 	}
 	dt_memory_diff(ram->host + DATA_GPA, ram->host + LOW_GPA, r);
 	memset(fill, 0xcc, sizeof(fill));

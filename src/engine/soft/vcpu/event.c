@@ -13,7 +13,11 @@
 
 void cpu_request(struct cpu *c, uint32_t bits)
 {
-	uint32_t old = atomic_fetch_or(&c->req, bits);
+	uint32_t old;
+
+	if (bits & REQ_INIT) /* a startup IPI from before it found a running CPU: it is not for the one after */
+		atomic_fetch_and(&c->req, ~(uint32_t)REQ_SIPI);
+	old = atomic_fetch_or(&c->req, bits);
 
 	if ((old & bits) != bits && atomic_load(&c->sleeping))
 		syscall(SYS_futex, &c->req, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
