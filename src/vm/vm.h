@@ -75,7 +75,8 @@ struct vm_result {
 	const char *report; /* TRIPLE_FAULT, INTERNAL: registers, last exits, code; the VM's; or NULL */
 };
 
-/* Builds memory, engine and board. The VM holds still until vm_run. Any one thread. */
+/* Builds memory, engine and board. The VM holds still until vm_run. Any one
+ * thread, which lives as long as the VM: an engine in a process of its own ends with it (PR_SET_PDEATHSIG). */
 int vm_create(const struct vm_config *config, struct vm **out, struct error *err);
 /* Not while vm_run runs. NULL is fine. */
 void vm_destroy(struct vm *vm);

@@ -52,6 +52,8 @@ static const struct {
 	{ INSN_ID_NOP, MAP_0F, 0x0d, WHEN_REGISTER, "0F 0D with a register: #UD on AMD, a reserved NOP on Intel" },
 	{ INSN_ID_MOVSXD, MAP_ONE, 0x63, WHEN_MEMORY16, "AMD reads 32 bits of memory where Intel reads 16 (SDM vol. 2, MOVSXD)" },
 	{ INSN_ID_LDMXCSR, MAP_0F, 0xae, WHEN_MXCSR_MM, "MXCSR bit 17 (misaligned exception mask) is AMD's" },
+	{ INSN_ID_FXRSTOR, MAP_0F, 0xae, WHEN_MXCSR_MM, "the same" },
+	{ INSN_ID_XRSTOR, MAP_0F, 0xae, WHEN_MXCSR_MM, "the same" },
 	{ INSN_ID_VLDMXCSR, MAP_0F, 0xae, WHEN_MXCSR_MM, "the same" },
 	{ INSN_ID_VPEXTRD, MAP_0F3A, 0x16, WHEN_W_IN_32, "VEX.W1 outside 64-bit mode: #UD on AMD, ignored on Intel" },
 	{ INSN_ID_VPINSRD, MAP_0F3A, 0x22, WHEN_W_IN_32, "the same" },
@@ -92,6 +94,13 @@ static bool host_is_amd(void)
 		amd = b == 0x68747541; /* "Auth" */
 	}
 	return amd;
+}
+
+static bool is_image(const struct insn *in)
+{
+	unsigned size = opcode_table[in->row].opnd[0].size;
+
+	return size == SIZE_512 || size == SIZE_XSAVE;
 }
 
 static bool canonical(uint64_t a)
@@ -193,6 +202,35 @@ static bool has_rep_prefix(const struct dt_case *c, const struct insn *in)
 	return false;
 }
 
+/* The selector that @in takes from a register or memory, or 0. */
+static unsigned selector_operand(const struct dt_case *c, const struct insn *in)
+{
+	uint64_t at = c->ea;
+
+	switch (in->id) {
+	case INSN_ID_MOV_SEG:
+	case INSN_ID_LAR:
+	case INSN_ID_LSL:
+	case INSN_ID_VERR:
+	case INSN_ID_VERW:
+		if (!(in->flags & INSN_MEM))
+			return (uint16_t)c->in.gpr[in->rm];
+		break;
+	case INSN_ID_LES:
+	case INSN_ID_LDS:
+	case INSN_ID_LSS:
+	case INSN_ID_LFS:
+	case INSN_ID_LGS:
+	case INSN_ID_JMP_FAR_IND:
+	case INSN_ID_CALL_FAR_IND: at += in->opsize; break;
+	case INSN_ID_POP_SEG: at = c->in.gpr[RSP]; break;
+	case INSN_ID_RET_FAR:
+	case INSN_ID_IRET: at = c->in.gpr[RSP] + in->opsize; break;
+	default: return 0;
+	}
+	return memory_byte(at) | memory_byte(at + 1) << 8;
+}
+
 const char *compare_excluded(const struct dt_case *c, const struct insn *in)
 {
 	const struct opcode *op = &opcode_table[in->row];
@@ -203,6 +241,8 @@ const char *compare_excluded(const struct dt_case *c, const struct insn *in)
 		return "components that the model has not may be enabled in the host's XCR0";
 	if ((in->id == INSN_ID_FXSAVE || in->id == INSN_ID_FXRSTOR) && (c->in.rflags & RF_AC))
 		return "#AC in place of #GP is up to the processor (SDM vol. 2, FXSAVE)";
+	if ((selector_operand(c, in) & ~3u) == 0x78)
+		return "the host kernel's segment with the number of the CPU in its limit";
 	if (wraps_4g(c, in))
 		return "an access over the end of a 4-GiB segment may fault or not (SDM vol. 3, 5.3)";
 	if (spans_canonical_end(c, in))
@@ -226,7 +266,8 @@ const char *compare_excluded(const struct dt_case *c, const struct insn *in)
 		    (vendors_differ[i].when == WHEN_HIGH_RSP && c->mode == INSN_MODE64 &&
 		     (c->in.gpr[RSP] >> 32 || c->in.gpr[RSP] < 64)) ||
 		    (vendors_differ[i].when == WHEN_W_IN_32 && c->mode != INSN_MODE64 && vex_w(c)) ||
-		    (vendors_differ[i].when == WHEN_MXCSR_MM && c->has_ea && (memory_byte(c->ea + 2) & 2)) ||
+		    (vendors_differ[i].when == WHEN_MXCSR_MM && c->has_ea &&
+		     (memory_byte(c->ea + (is_image(in) ? 24 : 0) + 2) & 2)) ||
 		    (vendors_differ[i].when == WHEN_REP && has_rep_prefix(c, in)))
 			return vendors_differ[i].why;
 	}
@@ -343,13 +384,6 @@ static bool faulted_stores_allowed(const struct insn *in, const struct dt_result
  * Operands of many bytes: which of them CR2 names is up to the processor (SDM vol. 3, 4.7): for those in parts,
  * the page counts, for whole images, that it is one of their bytes.
  */
-static bool is_image(const struct insn *in)
-{
-	unsigned size = opcode_table[in->row].opnd[0].size;
-
-	return size == SIZE_512 || size == SIZE_XSAVE;
-}
-
 static uint64_t fault_address(const struct dt_case *c, const struct insn *in, const struct dt_result *r)
 {
 	if (is_image(in) && c->has_ea && r->vector == EXC_PF && r->cr2 - c->ea < 832)

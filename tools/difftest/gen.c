@@ -983,7 +983,7 @@ static bool fits_block(const struct insn *in)
 {
 	const struct opcode *op = &opcode_table[in->row];
 
-	if (op->attr & (OP_ENDS | OP_REPSTR | OP_MASKED) || op->implicit & (IMPL_RSP | IMPL_RSI | IMPL_RDI))
+	if (op->attr & (OP_ENDS | OP_REPSTR | OP_MASKED) || op->opnd[0].size == SIZE_XSAVE || op->implicit & (IMPL_RSP | IMPL_RSI | IMPL_RDI))
 		return false;
 	switch (in->id) {
 	case INSN_ID_XLAT:
@@ -991,6 +991,8 @@ static bool fits_block(const struct insn *in)
 	case INSN_ID_MOV_SEG:
 	case INSN_ID_FNSTENV:
 	case INSN_ID_FNSAVE:
+	case INSN_ID_FXSAVE:
+	case INSN_ID_FXRSTOR:
 	case INSN_ID_WRFSBASE:
 	case INSN_ID_WRGSBASE: return false;
 	case INSN_ID_BT:

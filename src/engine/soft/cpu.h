@@ -116,7 +116,7 @@ enum {
 struct cpu_replay {
 	uint64_t addr;
 	uint32_t size;
-	uint8_t kind; /* 'm' MMIO, 'p' port, 's' MSR, 'h' hypercall */
+	uint8_t kind; /* 'm' MMIO, 'p' port, 'l' local APIC, 's' MSR, 'h' hypercall */
 	uint8_t write;
 	uint8_t fault; /* 's': the monitor said #GP */
 	uint64_t data[8];
@@ -301,5 +301,8 @@ void cpu_io_out(struct cpu *c, uint16_t port, unsigned size, uint64_t value);
 /* MMIO of at most 8 bytes at a guest-physical address that is no RAM (nor the local APIC). */
 uint64_t cpu_mmio_load(struct cpu *c, uint64_t gpa, unsigned size);
 void cpu_mmio_store(struct cpu *c, uint64_t gpa, unsigned size, uint64_t value);
+/* Before a store that the engine finishes itself (the local APIC's page): false if this instruction has already
+ * made it, in an execution that then left for another access. */
+bool cpu_store_once(struct cpu *c, uint64_t gpa, unsigned size);
 
 #endif

@@ -135,7 +135,7 @@ static uint64_t device_load(struct cpu *c, uint64_t gpa, unsigned size)
 static void device_store(struct cpu *c, uint64_t gpa, unsigned size, uint64_t value)
 {
 	if (is_lapic(c, gpa)) {
-		if (!(gpa & 15) && size >= 4)
+		if (!(gpa & 15) && size >= 4 && cpu_store_once(c, gpa, size))
 			lapic_page_write(c, gpa & 0xfff, (uint32_t)value);
 		c->attn = c->brk = 1;
 		return;

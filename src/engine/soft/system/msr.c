@@ -245,7 +245,9 @@ int msr_write(struct cpu *c, uint32_t index, uint64_t v)
 	case MSR_MCG_STATUS: return v ? -1 : 0;
 	case MSR_TSC: return tsc_move(c, v - cpu_tsc(c));
 	case MSR_TSC_ADJUST: return tsc_move(c, v - c->tsc_adjust);
-	case MSR_APIC_BASE: return lapic_base_write(c, v);
+	case MSR_APIC_BASE:
+		mmu_flush_all(c); /* the page may have lain over memory, or do so now */
+		return lapic_base_write(c, v);
 	case MSR_MTRR_DEF_TYPE: return checked_write(&c->mtrr_def_type, v, mtrr_def_type_valid(v));
 	case MSR_SYSENTER_CS: c->sysenter_cs = (uint32_t)v; return 0;
 	case MSR_SYSENTER_ESP: return canonical_write(&c->sysenter_esp, v);

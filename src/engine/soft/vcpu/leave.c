@@ -118,12 +118,21 @@ static void replay_ask(struct cpu *c, uint8_t kind, uint64_t addr, unsigned size
 	c->pending_exit = 1;
 }
 
-/* A doorbell took the store: it is done without leaving, and must not ring again in a replay. */
+/* The store is done without leaving (a doorbell, the local APIC), and must not be done again in a replay. */
 static void replay_finished(struct cpu *c)
 {
 	c->pending_exit = 0;
 	c->replay_next = ++c->replay_count;
 	c->brk = 1; /* the log is cleared between blocks */
+}
+
+bool cpu_store_once(struct cpu *c, uint64_t gpa, unsigned size)
+{
+	if (replay_take(c, 'l', gpa, size, true))
+		return false;
+	replay_ask(c, 'l', gpa, size, true);
+	replay_finished(c);
+	return true;
 }
 
 void replay_resume(struct cpu *c)

@@ -72,6 +72,7 @@ static void probe_element(struct cpu *c, const struct insn *in, uint64_t addr, u
 		mmu_probe(c, in->seg, addr, size, MMU_WRITE);
 		return;
 	}
+	vector_check_canonical(c, in->seg, addr, size);
 	mmu_probe(c, in->seg, addr, 1, MMU_WRITE);
 	if (size > first)
 		mmu_probe(c, in->seg, addr + first, 1, MMU_WRITE);

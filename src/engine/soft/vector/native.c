@@ -51,11 +51,16 @@ static bool canonical(uint64_t addr)
 	return (uint64_t)((int64_t)addr << 16 >> 16) == addr;
 }
 
-/* #AC comes before page faults and after a non-canonical address, as for general operands in mmu/access.c. */
-_Noreturn void vector_raise_ac(struct cpu *c, unsigned seg, uint64_t addr, unsigned size)
+void vector_check_canonical(struct cpu *c, unsigned seg, uint64_t addr, unsigned size)
 {
 	if (cpu_long_mode(c) && (!canonical(addr) || !canonical(addr + size - 1)))
 		cpu_raise_error(c, seg == SEG_SS ? EXC_SS : EXC_GP, 0);
+}
+
+/* #AC comes before page faults and after a non-canonical address, as for general operands in mmu/access.c. */
+_Noreturn void vector_raise_ac(struct cpu *c, unsigned seg, uint64_t addr, unsigned size)
+{
+	vector_check_canonical(c, seg, addr, size);
 	cpu_raise_ac(c);
 }
 

@@ -114,6 +114,8 @@ static inline void check_mmx(struct cpu *c)
  * MMU; what is left are the operands of 10 bytes and the vectors.
  */
 /* Raises #AC when alignment is checked and an operand of 10, 16 or 32 bytes is not aligned. */
+/* Raises #GP or #SS when any byte of the operand is not canonical. */
+void vector_check_canonical(struct cpu *c, unsigned seg, uint64_t addr, unsigned size);
 _Noreturn void vector_raise_ac(struct cpu *c, unsigned seg, uint64_t addr, unsigned size);
 void vector_check_alignment(struct cpu *c, unsigned seg, uint64_t addr, unsigned size);
 void vector_load_slow(struct cpu *c, unsigned seg, uint64_t addr, void *buf, unsigned size);
