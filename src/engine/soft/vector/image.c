@@ -22,8 +22,10 @@ static uint64_t image_address(struct cpu *c, const struct insn *in, enum mmu_acc
 	if (c->cr0 & (CR0_EM | CR0_TS))
 		cpu_raise(c, EXC_NM);
 	addr = insn_linear(c, in, IMAGE_SIZE, access);
-	if (addr & 15)
+	if (addr & 15) {
+		vector_check_canonical(c, in->seg, addr, IMAGE_SIZE);
 		cpu_raise_error(c, EXC_GP, 0);
+	}
 	return addr;
 }
 
