@@ -4,13 +4,14 @@
  *
  *   cpu.h        struct cpu: all state of a vCPU
  *   decode/      instruction table, decoder
- *   mmu/         software TLB, page walk, segments
+ *   mmu/         software TLB, page walk
  *   lapic/       local APIC
- *   interp/      tier 1: one file per instruction family; run.c is the loop
+ *   interp/      tier 1: one file per instruction family; block.c keeps decoded code, run.c is the loop
  *   vector/      x87, MMX, SSE, AVX by native execution; XSAVE images
- *   system/      what the CPU does around instructions: exceptions, interrupts, modes, MSRs, CPUID
+ *   system/      what the CPU does around instructions: segments, exceptions, modes, MSRs, CPUID
+ *   vcpu/        between instructions: leaving one, events, the timer, being alone
  *   vm.c         struct soft_vm: the vCPUs together
- *   host_threads.c, host_process.c, child.c   where the engine lives
+ *   host/        where the engine lives: threads.c in the monitor, process.c and child.c in a process
  */
 #ifndef SUBRING_ENGINE_SOFT_SOFT_H
 #define SUBRING_ENGINE_SOFT_SOFT_H
