@@ -5,6 +5,7 @@
  *
  *   main.c     options, batches, reports
  *   gen.c      makes a case from (seed, index): instruction, registers, where its operands point
+ *   values.c   random values, and the memory that each case starts with
  *   native.c   the host CPU as oracle: a forked child, one signal an instruction
  *   soft.c     the same case under the interpreter
  *   compare.c  what must be equal, and the table of what need not be, with the reasons
@@ -81,7 +82,7 @@ struct dt_result {
 	uint8_t diff[DT_DIFF_MAX];
 };
 
-/* --- gen.c --- */
+/* --- gen.c, values.c --- */
 struct dt_options {
 	uint64_t seed;
 	bool mode64, mode32;
