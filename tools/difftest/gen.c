@@ -19,6 +19,12 @@ static struct {
 } choice[4096];
 static unsigned choices;
 
+/* What user code may execute, if only to be refused. */
+static bool runs_natively(const struct opcode *op)
+{
+	return op->attr & (OP_USER | OP_CPL0);
+}
+
 /* --- where operands point --- */
 
 static uint64_t target(unsigned size, enum insn_mode mode, unsigned addrsize)
@@ -659,11 +665,11 @@ static bool try_case(struct dt_case *c, unsigned pair)
 	if (r == DECODE_LONG || r == DECODE_MORE)
 		return false;
 	if (r > 0) {
-		if (!(opcode_table[in.row].attr & OP_USER))
+		if (!runs_natively(&opcode_table[in.row]))
 			return false;
 		fit_registers(c, &in);
 		r = insn_decode(c->bytes, INSN_BYTES_MAX + 1, c->mode, &in);
-		if (r <= 0 || !(opcode_table[in.row].attr & OP_USER) || compare_excluded(c, &in))
+		if (r <= 0 || !runs_natively(&opcode_table[in.row]) || compare_excluded(c, &in))
 			return false;
 		c->row = in.row;
 	} else if (!one_in(10) || ((op->attr & OP_VEX) && (op->feature == FEAT_AES || op->feature == FEAT_PCLMUL))) {
@@ -685,7 +691,7 @@ static bool fits_block(const struct insn *in)
 {
 	const struct opcode *op = &opcode_table[in->row];
 
-	if (op->attr & (OP_ENDS | OP_REPSTR | OP_MASKED) || op->opnd[0].size == SIZE_XSAVE || op->implicit & (IMPL_RSP | IMPL_RSI | IMPL_RDI))
+	if (op->attr & (OP_ENDS | OP_REPSTR | OP_MASKED | OP_CPL0) || op->opnd[0].size == SIZE_XSAVE || op->implicit & (IMPL_RSP | IMPL_RSI | IMPL_RDI))
 		return false;
 	switch (in->id) {
 	case INSN_ID_XLAT:
@@ -729,7 +735,7 @@ static bool append(struct dt_case *c)
 	memcpy(one.bytes, e.b, INSN_BYTES_MAX + 1);
 	one.in.rip += c->len;
 	r = insn_decode(one.bytes, INSN_BYTES_MAX + 1, c->mode, &in);
-	if (r <= 0 || !(opcode_table[in.row].attr & OP_USER) || !fits_block(&in))
+	if (r <= 0 || !runs_natively(&opcode_table[in.row]) || !fits_block(&in))
 		return false;
 	one.has_ea = false;
 	if ((in.flags & INSN_MEM) && memory_size(&in)) {
@@ -785,7 +791,7 @@ void gen_init(const struct dt_options *o)
 	for (unsigned r = 0; r < opcode_count; r++) {
 		const struct opcode *op = &opcode_table[r];
 
-		if (!(op->attr & OP_USER) || (opt.row && strcmp(opt.row, op->name)))
+		if (!runs_natively(op) || (opt.row && strcmp(opt.row, op->name)))
 			continue;
 		if (opt.mode64 && !(op->attr & OP_NO64)) {
 			choice[choices].row = (uint16_t)r;

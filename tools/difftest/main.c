@@ -208,7 +208,7 @@ static void print_list(void)
 	for (unsigned r = 0; r < opcode_count && r < ROWS; r++) {
 		const struct opcode *op = &opcode_table[r];
 
-		if (!(op->attr & OP_USER))
+		if (!(op->attr & (OP_USER | OP_CPL0)))
 			continue;
 		printf("%4u %-16s map %u %02x", r, op->name, op->map, op->opcode);
 		for (int m = 1; m >= 0; m--)

@@ -179,6 +179,7 @@ static void restore(struct cpu *c, const struct insn *in, bool supervisor)
 	struct cpu_xsave img;
 
 	addr = area_address(c, in, HEADER + HEADER_SIZE, MMU_READ);
+	mmu_probe(c, in->seg, addr, 1, MMU_READ); /* the host touches the area's start before it looks at the header */
 	mmu_load_bytes(c, in->seg, addr + HEADER, header, sizeof(header));
 	if (!header_ok(c, header, supervisor))
 		cpu_raise_error(c, EXC_GP, 0);
