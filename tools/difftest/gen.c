@@ -116,7 +116,8 @@ static void legacy_prefixes(struct enc *e, const struct opcode *op, enum insn_mo
 		byte(e, one_in(2) ? 0xf3 : 0xf2);
 	if (free_pp && one_in(24))
 		byte(e, one_in(2) ? 0xf3 : 0xf2);
-	if ((op->attr & OP_LOCK) ? one_in(3) : one_in(64))
+	/* LOCK MOV CR0 is another way to CR8 on AMD, and #UD on Intel */
+	if ((op->attr & OP_LOCK) ? one_in(3) : op->id != INSN_ID_MOV_CR && one_in(64))
 		byte(e, 0xf0);
 	if (one_in(32))
 		byte(e, segs[below(8)]);
@@ -576,7 +577,7 @@ static void fit_registers(struct dt_case *c, struct insn *in)
 		else if (op->implicit & IMPL_RCX_R) /* shift counts */
 			c->in.gpr[RCX] = (c->in.gpr[RCX] & ~0xffull) | below(one_in(4) ? 256 : 70);
 	}
-	if (in->flags & INSN_MEM)
+	if ((in->flags & INSN_MEM) && op->opnd[1].kind != OPND_VM)
 		find_ea(c, in);
 }
 
