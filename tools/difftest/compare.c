@@ -103,6 +103,11 @@ static bool is_image(const struct insn *in)
 	return size == SIZE_512 || size == SIZE_XSAVE;
 }
 
+static uint64_t segment_base(const struct dt_case *c, const struct insn *in)
+{
+	return in->seg == SEG_FS ? c->in.fs_base : in->seg == SEG_GS ? c->in.gs_base : 0;
+}
+
 static bool canonical(uint64_t a)
 {
 	return (uint64_t)((int64_t)a << 16 >> 16) == a;
@@ -134,7 +139,7 @@ static bool spans_canonical_end(const struct dt_case *c, const struct insn *in)
 
 static bool segment_offset_not_canonical(const struct dt_case *c, const struct insn *in)
 {
-	uint64_t base = in->seg == SEG_FS ? c->in.fs_base : in->seg == SEG_GS ? c->in.gs_base : 0;
+	uint64_t base = segment_base(c, in);
 
 	if (c->mode != INSN_MODE64 || !base)
 		return false;
@@ -194,7 +199,7 @@ static bool gather_wraps_4g(const struct dt_case *c, const struct insn *in)
 static bool wraps_4g(const struct dt_case *c, const struct insn *in)
 {
 	const struct opcode *op = &opcode_table[in->row];
-	uint64_t base = in->seg == SEG_FS ? c->in.fs_base : in->seg == SEG_GS ? c->in.gs_base : 0;
+	uint64_t base = segment_base(c, in);
 	const uint64_t *gpr = c->in.gpr;
 
 	if (c->mode == INSN_MODE64)
@@ -263,6 +268,8 @@ const char *compare_excluded(const struct dt_case *c, const struct insn *in)
 		return "#AC in place of #GP is up to the processor (SDM vol. 2, FXSAVE)";
 	if ((selector_operand(c, in) & ~3u) == 0x78)
 		return "the host kernel's segment with the number of the CPU in its limit";
+	if (is_image(in) && in->addrsize == 2 && c->has_ea && (uint16_t)(c->ea - segment_base(c, in)) > 0xffff - 832)
+		return "an operand over the end of 16-bit addresses: split or not, as the processor likes";
 	if (in->id == INSN_ID_XRSTOR && c->has_ea && (!gen_memory(c->ea) || !gen_memory(c->ea + 831)))
 		return "whether the header is checked or the image read first is up to the processor";
 	if (wraps_4g(c, in))
