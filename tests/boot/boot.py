@@ -26,7 +26,6 @@ TIMEOUT = 240
 
 # Kernel messages of level "warning" or worse that a PC prints as well, each with the reason.
 EXPECTED_WARNINGS = [
-    r"hrtimer: interrupt took \d+ ns",  # the host gave a vCPU no time just then; on a PC its firmware (SMI) does
 ]
 
 
