@@ -281,12 +281,14 @@ static void control_debug(struct vm *vm)
 		vm_release(vm, HOLD_GDB);
 		return;
 	}
-	for (unsigned i = 0; i < vm->cpus; i++) {
+	for (unsigned n = 1; n <= vm->cpus; n++) {
+		unsigned i = (vm->debug_told + n) % vm->cpus; /* in turn, so that none waits for ever */
 		struct vm_vcpu *vc = &vm->vcpu[i];
 
 		/* Those of others stay for the next resume; one that the debugger holds was not asked. */
 		if (vc->debug_hit && !(atomic_load(&vc->hold) & HOLD_STEP)) {
 			vc->debug_hit = false;
+			vm->debug_told = i;
 			gdb_stopped(vm->gdb, i);
 			return;
 		}

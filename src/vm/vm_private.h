@@ -101,6 +101,7 @@ struct vm {
 	char *report;
 	struct vm_result result;
 	struct gdb *gdb;
+	unsigned debug_told;	  /* the vCPU whose breakpoint the debugger was told of last */
 
 	_Atomic uint32_t ctl_bits; /* CTL_* */
 	_Atomic uint32_t event;	   /* enum board_event | code << 8; the first one counts */

@@ -77,8 +77,22 @@ def warnings(dmesg):
     return bad
 
 
+def host_load():
+    """What the host had to do besides: seconds that its hypervisor took away, and that somebody waited for a CPU."""
+    tick = os.sysconf("SC_CLK_TCK")
+    with open("/proc/stat", encoding="ascii") as f:
+        stolen = int(f.readline().split()[8]) / tick
+    try:
+        with open("/proc/pressure/cpu", encoding="ascii") as f:
+            waited = int(re.search(r"total=(\d+)", f.readline()).group(1)) / 1e6
+    except OSError:
+        waited = float("nan")
+    return stolen, waited
+
+
 def check_boot(kernel, cpus, engine="soft"):
     """One whole boot, looked at from all sides."""
+    before = host_load()
     status, text = boot(kernel, "about,sha,vulnerabilities,smp,pipes,sleep,dmesg", cpus, engine)
     name = f"{kernel} kernel, {cpus} vCPU, {engine}"
     yield f"{name}: powers off with status 0", None if status == 0 else f"status {status}\n{tail(text)}"
@@ -98,7 +112,10 @@ def check_boot(kernel, cpus, engine="soft"):
         and re.search(r"tsc: Detected [\d.]+ MHz", dmesg)
     yield f"{name}: clocks calibrate on the first try", None if calibrated else \
         [line for line in dmesg.splitlines() if re.search("tsc|clocksource|calibrat", line, re.I)]
-    yield f"{name}: no kernel warning", "\n".join(warnings(dmesg)) or None
+    stolen, waited = (b - a for a, b in zip(before, host_load()))
+    yield f"{name}: no kernel warning", "\n".join(
+        [*warnings(dmesg), f"meanwhile the host lost {stolen:.1f} s to others, tasks waited {waited:.1f} s for a CPU"]) \
+        if warnings(dmesg) else None
 
 
 def case_cloud():

@@ -206,7 +206,8 @@ static void breakpoints_hit_at_once_are_told_one_after_the_other(void **state)
 	start();
 	dial();
 	assert_string_equal(ask("Z0,1,1"), "OK");
-	for (int i = 0; i < 20000 && !(seen[0] && seen[1]); i++) { /* as long as a busy host runs only one of the two */
+	/* The stop may come before the other's thread has run at all: 14 times in a row were seen on one core. */
+	for (int i = 0; i < 20000 && !(seen[0] && seen[1]); i++) {
 		reply = ask("c");
 		assert_non_null(reply);
 		assert_memory_equal(reply, "T05thread:", 10);

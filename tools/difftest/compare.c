@@ -270,8 +270,6 @@ const char *compare_excluded(const struct dt_case *c, const struct insn *in)
 		return "the host kernel's segment with the number of the CPU in its limit";
 	if (is_image(in) && in->addrsize == 2 && c->has_ea && (uint16_t)(c->ea - segment_base(c, in)) > 0xffff - 832)
 		return "an operand over the end of 16-bit addresses: split or not, as the processor likes";
-	if (in->id == INSN_ID_XRSTOR && c->has_ea && (!gen_memory(c->ea) || !gen_memory(c->ea + 831)))
-		return "whether the header is checked or the image read first is up to the processor";
 	if (wraps_4g(c, in))
 		return "an access over the end of a 4-GiB segment may fault or not (SDM vol. 3, 5.3)";
 	if (spans_canonical_end(c, in))

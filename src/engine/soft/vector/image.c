@@ -23,7 +23,7 @@ static uint64_t image_address(struct cpu *c, const struct insn *in, enum mmu_acc
 		cpu_raise(c, EXC_NM);
 	addr = insn_linear(c, in, IMAGE_SIZE, access);
 	if (addr & 15) {
-		vector_check_canonical(c, in->seg, addr, 1);
+		vector_check_canonical(c, in->seg, addr, 4); /* the host looks at the first four bytes' addresses first */
 		cpu_raise_error(c, EXC_GP, 0);
 	}
 	return addr;
