@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 struct run_options {
-	const char *name, *engine, *kernel, *initrd, *cmdline, *serial, *trace, *gdb;
+	const char *name, *engine, *cpu, *kernel, *initrd, *cmdline, *serial, *trace, *gdb;
 	unsigned cpus;
 	uint64_t mem;
 	bool debug_exit, no_reboot;
@@ -35,6 +35,7 @@ static const struct option_spec run_table[] = {
 	STRING("name", "NAME", name, "call the VM so in messages"),
 	STRING("engine", "ENGINE", engine,
 	       "what runs the CPUs: auto (the default), soft, or soft,host=process to keep the engine in a process of its own"),
+	STRING("cpu", "MODEL", cpu, "the CPU model: v3 (the default)"),
 	{ "cpus", "N", "number of CPUs, 1 to 16 (default 1)", OPTION_NUMBER, offsetof(struct run_options, cpus), 1,
 	  VCPUS_MAX },
 	{ "mem", "SIZE", "memory, such as 512M or 2G (default 256M)", OPTION_SIZE, offsetof(struct run_options, mem),
@@ -332,6 +333,7 @@ static int build_vm(struct run *run, const struct run_options *o, struct error *
 	struct vm_config config = {
 		.name = o->name,
 		.engine = o->engine,
+		.cpu = o->cpu,
 		.cpus = o->cpus,
 		.mem = o->mem,
 		.kernel = o->kernel,

@@ -72,6 +72,8 @@ int engine_create(const char *spec, const struct engine_config *config, struct e
 	if (!config->vcpus || config->vcpus > VCPUS_MAX)
 		return error_set(err, -EINVAL, STATUS_USAGE, "cannot make %u virtual CPUs", "an engine has 1 to %d",
 				 "change --cpus", config->vcpus, VCPUS_MAX);
+	if (!own.model)
+		own.model = cpu_model_find(NULL);
 	own.options = spec[n] ? spec + n + 1 : "";
 	for (const struct engine_ops *const *e = engine_list; *e; e++) {
 		if (!any && (strlen((*e)->name) != n || strncmp((*e)->name, spec, n)))

@@ -15,6 +15,7 @@
 #define SUBRING_ENGINE_ENGINE_H
 
 #include "clock/clock.h"
+#include "engine/cpu_model.h"
 #include "engine/vcpu_state.h"
 #include "host/error.h"
 #include "mem/mem.h"
@@ -135,6 +136,7 @@ struct engine_debug {
 
 struct engine_config {
 	struct ram *ram;	 /* outlives the engine; slots are already set */
+	const struct cpu_model *model; /* NULL: the default */
 	unsigned vcpus;		 /* 1 to VCPUS_MAX; vCPU n has APIC ID n */
 	const struct vm_clock *clock; /* read at creation and at engine_clock_changed */
 	const char *options;	 /* what follows "soft," on the command line, or "" */
@@ -164,6 +166,7 @@ struct engine_ops {
 	/* Makes a running vcpu_run leave soon with KICK (or with another exit), or the next one at once. */
 	void (*vcpu_kick)(struct engine_vcpu *vcpu);
 	void (*vcpu_nmi)(struct engine_vcpu *vcpu);
+	void (*vcpu_smi)(struct engine_vcpu *vcpu);
 
 	/* --- a stopped vCPU, from any thread --- */
 	/* A pending exit must have been completed first: engine_vcpu_settled says whether it is. */
@@ -189,6 +192,7 @@ struct engine_ops {
 	int (*slots_changed)(struct engine *engine);  /* ram's slots were changed */
 	int (*clock_changed)(struct engine *engine);  /* the clock was paused, resumed or loaded */
 	int (*dirty_log_start)(struct engine *engine); /* dirty bits were cleared: see new stores again */
+	int (*dirty_log_sync)(struct engine *engine);  /* bring FRAME_DIRTY up to date with all stores so far */
 };
 
 struct engine {

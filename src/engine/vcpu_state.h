@@ -58,6 +58,9 @@ struct vcpu_state {
 	uint64_t pat, tsc_aux, tsc_adjust, misc_enable, xss, spec_ctrl, debugctl;
 	uint64_t mtrr_def_type, mtrr_physbase[8], mtrr_physmask[8], mtrr_fixed[11];
 	uint64_t smbase;
+	uint64_t pkrs;
+	uint64_t mcg_status, mcg_ctl;
+	uint64_t pdpte[4]; /* PAE paging: as the last load of CR3 read them */
 	uint64_t tsc_delta; /* this vCPU's TSC = the VM clock's TSC + tsc_delta */
 	/* Vector and x87 state: XSAVE's standard (not compacted) format; header's XSTATE_BV is true. */
 	uint8_t xsave[VCPU_XSAVE_SIZE];
@@ -71,6 +74,7 @@ struct vcpu_state {
 	uint8_t sipi_vector, init_pending, sipi_pending;
 	uint8_t nmi_pending, nmi_masked; /* masked: from an NMI's delivery to the next IRET */
 	uint8_t smi_pending, in_smm;
+	uint32_t debug_pending; /* DR6 bits of a #DB trap that has come up and is not yet delivered */
 	uint8_t shadow;	 /* interrupts held off for one instruction: 1 by STI, 2 by MOV/POP SS */
 	uint8_t exception_pending, exception_vector, exception_has_error;
 	uint32_t exception_error;

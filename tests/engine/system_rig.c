@@ -111,7 +111,7 @@ void sys_start(enum sys_mode mode, unsigned cpl)
 	memset(sys.run, 0, 4096);
 	if (ram_create(SIZE, NULL, &sys.ram, &err) ||
 	    ram_set_slot(sys.ram, 0, &(struct ram_slot){ .gpa = 0, .size = SIZE }) ||
-	    soft_vm_create(sys.ram, 1, &clock, &sys.run, &sys.vm)) {
+	    soft_vm_create(sys.ram, cpu_model_find(NULL), 1, &clock, &sys.run, &sys.vm)) {
 		fprintf(stderr, "cannot make the machine\n");
 		abort();
 	}

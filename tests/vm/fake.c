@@ -286,6 +286,15 @@ static void fake_destroy(struct engine *engine)
 	free(engine);
 }
 
+static void fake_smi(struct engine_vcpu *vcpu)
+{
+}
+
+static int fake_dirty_log_sync(struct engine *engine)
+{
+	return 0;
+}
+
 static void fake_nmi(struct engine_vcpu *vcpu)
 {
 }
@@ -297,6 +306,8 @@ static const struct engine_ops fake_ops = {
 	.vcpu_extint = fake_extint,
 	.vcpu_kick = fake_kick,
 	.vcpu_nmi = fake_nmi,
+	.vcpu_smi = fake_smi,
+	.dirty_log_sync = fake_dirty_log_sync,
 	.vcpu_get_state = fake_get_state,
 	.vcpu_set_state = fake_set_state,
 	.vcpu_settled = fake_settled,

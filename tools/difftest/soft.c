@@ -162,7 +162,7 @@ int soft_init(bool low)
 	vm_clock_init(&clock);
 	vm_clock_resume(&clock);
 	runs[0] = run;
-	r = soft_vm_create(ram, 1, &clock, runs, &vm);
+	r = soft_vm_create(ram, cpu_model_find(NULL), 1, &clock, runs, &vm);
 	if (r)
 		return r;
 	cpu = vm->cpu[0];

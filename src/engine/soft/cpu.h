@@ -19,6 +19,7 @@
 #ifndef SUBRING_ENGINE_SOFT_CPU_H
 #define SUBRING_ENGINE_SOFT_CPU_H
 
+#include "engine/cpu_model.h"
 #include "engine/engine.h"
 #include "engine/soft/decode/insn.h"
 
@@ -70,9 +71,6 @@ enum {
 	CR4_SMEP = 1 << 20, CR4_SMAP = 1 << 21,
 	EFER_SCE = 1 << 0, EFER_LME = 1 << 8, EFER_LMA = 1 << 10, EFER_NX = 1 << 11,
 };
-
-/* MAXPHYADDR of the model, as CPUID leaf 80000008H tells it. */
-enum { CPU_PHYS_BITS = 46 };
 
 /* Bits of vcpu_segment.attr */
 enum {

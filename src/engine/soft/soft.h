@@ -28,6 +28,7 @@ enum { SOFT_DOORBELLS_MAX = 64, SOFT_ROUTES_MAX = 256 };
  */
 struct soft_vm {
 	struct ram *ram;
+	const struct cpu_model *model;
 	struct vm_clock clock;	   /* a copy: changed only while all vCPUs are stopped */
 	unsigned count;
 	struct cpu *cpu[VCPUS_MAX];
@@ -39,7 +40,7 @@ struct soft_vm {
 	_Atomic uint32_t world_wanted;
 };
 
-int soft_vm_create(struct ram *ram, unsigned count, const struct vm_clock *clock,
+int soft_vm_create(struct ram *ram, const struct cpu_model *model, unsigned count, const struct vm_clock *clock,
 		   struct run_page *const run[], struct soft_vm **out);
 void soft_vm_destroy(struct soft_vm *vm);
 void soft_vm_set_clock(struct soft_vm *vm, const struct vm_clock *clock);
@@ -73,7 +74,7 @@ int vector_init(void);
 
 /* --- system/ --- */
 
-/* CPUID of the model for this vCPU (system/cpuid.c; docs/cpu-model.md). */
+/* CPUID of the model for this vCPU. */
 void cpuid_query(const struct cpu *c, uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
 /* 0, or -1: #GP(0). May leave the engine (replayed) for MSRs that are the monitor's. */
 int msr_read(struct cpu *c, uint32_t index, uint64_t *value);

@@ -40,8 +40,8 @@ static struct cpu *cpu_create(struct soft_vm *vm, unsigned index, struct run_pag
 	return c;
 }
 
-int soft_vm_create(struct ram *ram, unsigned count, const struct vm_clock *clock, struct run_page *const run[],
-		   struct soft_vm **out)
+int soft_vm_create(struct ram *ram, const struct cpu_model *model, unsigned count, const struct vm_clock *clock,
+		   struct run_page *const run[], struct soft_vm **out)
 {
 	struct soft_vm *vm;
 	int r;
@@ -57,6 +57,7 @@ int soft_vm_create(struct ram *ram, unsigned count, const struct vm_clock *clock
 		return -ENOMEM;
 	}
 	vm->ram = ram;
+	vm->model = model;
 	vm->clock = *clock;
 	pthread_mutex_init(&vm->doorbell_lock, NULL);
 	pthread_mutex_init(&vm->world_lock, NULL);

@@ -21,6 +21,8 @@
 #ifndef SUBRING_ENGINE_SOFT_INSN_H
 #define SUBRING_ENGINE_SOFT_INSN_H
 
+#include "engine/cpu_model.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -180,15 +182,6 @@ enum { FL_CF = 1, FL_PF = 4, FL_AF = 16, FL_ZF = 64, FL_SF = 128, FL_OF = 2048,
 
 /* Mandatory prefix of a row */
 enum opcode_pp { PP_NONE, PP_66, PP_F3, PP_F2, PP_ANY, PP_NF /* none, or 66 as operand size */ };
-
-/* The features of the CPU model, for opcode.feature; cpuid.c gives their CPUID bits. */
-enum cpu_feature {
-	FEAT_BASE, FEAT_X87, FEAT_MMX, FEAT_SSE, FEAT_SSE2, FEAT_SSE3, FEAT_SSSE3, FEAT_SSE41, FEAT_SSE42,
-	FEAT_POPCNT, FEAT_LZCNT, FEAT_BMI1, FEAT_BMI2, FEAT_MOVBE, FEAT_ADX, FEAT_AES, FEAT_PCLMUL, FEAT_SHA,
-	FEAT_AVX, FEAT_AVX2, FEAT_FMA, FEAT_F16C, FEAT_XSAVE, FEAT_XSAVEOPT, FEAT_XSAVEC, FEAT_XSAVES,
-	FEAT_FSGSBASE, FEAT_RDRAND, FEAT_RDSEED, FEAT_RDTSCP, FEAT_RDPID, FEAT_INVPCID, FEAT_SMAP, FEAT_CX16,
-	FEAT_COUNT
-};
 
 struct opcode {
 	uint16_t id;	      /* enum insn_id */

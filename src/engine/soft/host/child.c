@@ -84,7 +84,9 @@ static int start(struct child *ch, const struct message *m)
 		return -errno;
 	for (unsigned i = 0; i < n; i++)
 		run[i] = run_page_of(ch->run, i);
-	r = soft_vm_create(ch->ram, n, &m->start.clock, run, &ch->vm);
+	if (!memchr(m->start.model, 0, sizeof(m->start.model)) || !cpu_model_find(m->start.model))
+		return -EINVAL;
+	r = soft_vm_create(ch->ram, cpu_model_find(m->start.model), n, &m->start.clock, run, &ch->vm);
 	if (r)
 		return r;
 	for (unsigned i = 0; i < n; i++) {
@@ -121,6 +123,7 @@ static int serve(struct child *ch, const struct message *m, int fd, struct messa
 	case MESSAGE_START: return 1;
 	case MESSAGE_KICK: cpu_request(c, REQ_KICK); return 0;
 	case MESSAGE_NMI: cpu_request(c, REQ_NMI); return 0;
+	case MESSAGE_SMI: cpu_request(c, REQ_SMI); return 0;
 	case MESSAGE_MSI: lapic_deliver(vm, &m->msi); return 0;
 	case MESSAGE_GET_STATE:
 		take_extint(c, hand_over_of(ch->run, m->vcpu));

@@ -55,6 +55,7 @@ enum message_op {
 	MESSAGE_START,	    /* the first: sizes and the clock */
 	MESSAGE_KICK,	    /* no answer */
 	MESSAGE_NMI,	    /* no answer */
+	MESSAGE_SMI,	    /* no answer */
 	MESSAGE_MSI,	    /* no answer */
 	MESSAGE_GET_STATE,
 	MESSAGE_SET_STATE,
@@ -75,6 +76,7 @@ struct message {
 		struct {
 			uint64_t ram_size;
 			uint32_t vcpus, trace;
+			char model[16]; /* its name */
 			struct vm_clock clock;
 			struct ram_slot slot[RAM_SLOTS_MAX];
 			bool has_base;

@@ -23,6 +23,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -80,6 +81,7 @@ static size_t message_len(const struct message *m)
 	case MESSAGE_CLOCK: return UP_TO(clock);
 	case MESSAGE_KICK:
 	case MESSAGE_NMI:
+	case MESSAGE_SMI:
 	case MESSAGE_GET_STATE:
 	case MESSAGE_SETTLED:
 	case MESSAGE_DIRTY_LOG_START: break;
@@ -241,6 +243,11 @@ static void process_nmi(struct engine_vcpu *v)
 	post(engine_of(v->engine), &(struct message){ .op = MESSAGE_NMI, .vcpu = v->index });
 }
 
+static void process_smi(struct engine_vcpu *v)
+{
+	post(engine_of(v->engine), &(struct message){ .op = MESSAGE_SMI, .vcpu = v->index });
+}
+
 static int process_get_state(struct engine_vcpu *v, struct vcpu_state *state)
 {
 	struct message_reply *reply = calloc(1, sizeof(*reply));
@@ -336,6 +343,11 @@ static int process_clock(struct engine *engine)
 	return ask(engine_of(engine), &(struct message){ .op = MESSAGE_CLOCK, .clock = *engine->clock }, -1, NULL);
 }
 
+static int process_dirty_log_sync(struct engine *engine)
+{
+	return 0; /* a frame is marked before the first store to it */
+}
+
 static int process_dirty_log_start(struct engine *engine)
 {
 	return ask(engine_of(engine), &(struct message){ .op = MESSAGE_DIRTY_LOG_START }, -1, NULL);
@@ -348,6 +360,7 @@ static const struct engine_ops process_ops = {
 	.vcpu_extint = process_extint,
 	.vcpu_kick = process_kick,
 	.vcpu_nmi = process_nmi,
+	.vcpu_smi = process_smi,
 	.vcpu_get_state = process_get_state,
 	.vcpu_set_state = process_set_state,
 	.vcpu_settled = process_settled,
@@ -360,6 +373,7 @@ static const struct engine_ops process_ops = {
 	.slots_changed = process_slots,
 	.clock_changed = process_clock,
 	.dirty_log_start = process_dirty_log_start,
+	.dirty_log_sync = process_dirty_log_sync,
 };
 
 /* The child between fork and exec: only async-signal-safe calls. */
@@ -457,6 +471,7 @@ int soft_process_create(const struct engine_config *config, struct engine **out,
 	m.start.ram_size = config->ram->size;
 	m.start.vcpus = config->vcpus;
 	m.start.trace = trace_mask;
+	snprintf(m.start.model, sizeof(m.start.model), "%s", config->model->name);
 	m.start.clock = *config->clock;
 	m.start.has_base = config->ram->fds.base >= 0;
 	memcpy(m.start.slot, config->ram->slot, sizeof(m.start.slot));

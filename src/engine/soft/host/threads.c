@@ -75,6 +75,11 @@ static void threads_nmi(struct engine_vcpu *v)
 	cpu_request(cpu_of(v), REQ_NMI);
 }
 
+static void threads_smi(struct engine_vcpu *v)
+{
+	cpu_request(cpu_of(v), REQ_SMI);
+}
+
 static int threads_get_state(struct engine_vcpu *v, struct vcpu_state *state)
 {
 	cpu_get_state(cpu_of(v), state);
@@ -135,6 +140,11 @@ static int threads_clock(struct engine *e)
 	return 0;
 }
 
+static int threads_dirty_log_sync(struct engine *e)
+{
+	return 0; /* a frame is marked before the first store to it */
+}
+
 static const struct engine_ops threads_ops = {
 	.name = "soft",
 	.destroy = threads_destroy,
@@ -142,6 +152,7 @@ static const struct engine_ops threads_ops = {
 	.vcpu_extint = threads_extint,
 	.vcpu_kick = threads_kick,
 	.vcpu_nmi = threads_nmi,
+	.vcpu_smi = threads_smi,
 	.vcpu_get_state = threads_get_state,
 	.vcpu_set_state = threads_set_state,
 	.vcpu_settled = threads_settled,
@@ -152,6 +163,7 @@ static const struct engine_ops threads_ops = {
 	.add_doorbell = threads_doorbell_add,
 	.remove_doorbell = threads_doorbell_remove,
 	.slots_changed = threads_slots,
+	.dirty_log_sync = threads_dirty_log_sync,
 	.clock_changed = threads_clock,
 	.dirty_log_start = threads_slots, /* entries that allow stores are made anew, and mark the frame dirty */
 };
@@ -175,7 +187,7 @@ int soft_threads_create(const struct engine_config *config, struct engine **out,
 	}
 	for (unsigned i = 0; i < config->vcpus; i++)
 		run[i] = run_page_of(e->run, i);
-	r = soft_vm_create(config->ram, config->vcpus, config->clock, run, &e->vm);
+	r = soft_vm_create(config->ram, config->model, config->vcpus, config->clock, run, &e->vm);
 	if (r)
 		goto fail;
 	for (unsigned i = 0; i < config->vcpus; i++) {

@@ -41,7 +41,7 @@ struct lapic {
 };
 
 /* The frequency at which the timer counts before its divider, Hz: the core crystal of CPUID leaf 15H. */
-enum { LAPIC_TIMER_HZ = 25000000 };
+enum { LAPIC_TIMER_HZ = CPU_CRYSTAL_HZ };
 
 void lapic_reset(struct cpu *c, bool init); /* RESET, or INIT (keeps the ID and APIC base) */
 

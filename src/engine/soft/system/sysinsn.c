@@ -124,6 +124,24 @@ static void rdpmc(struct cpu *c, const struct insn *in)
 	raise_gp0(c);
 }
 
+void cpuid_query(const struct cpu *c, uint32_t leaf, uint32_t subleaf, uint32_t out[4])
+{
+	const struct cpuid_view view = {
+		.model = c->vm->model,
+		.index = c->index,
+		.count = c->vm->count,
+		.tsc_hz = c->vm->clock.tsc_hz,
+		.cr4 = c->cr4,
+		.xcr0 = c->xcr0,
+		.xss = c->xss,
+		.apic_base = c->apic_base,
+		.misc_enable = c->misc_enable,
+		.mode64 = c->mode == INSN_MODE64,
+	};
+
+	cpuid_answer(&view, leaf, subleaf, out);
+}
+
 static void cpuid(struct cpu *c, const struct insn *in)
 {
 	uint32_t leaf = (uint32_t)c->gpr[RAX], sub = (uint32_t)c->gpr[RCX], out[4];

@@ -13,7 +13,6 @@
  *   control_regs.c  CR0-CR8, DR0-DR7, XCR0
  *   sysinsn.c       the other privileged instructions
  *   msr.c           model-specific registers
- *   cpuid.c         the CPU model
  *   io.c            I/O permission; IN, OUT
  *   state.c         struct cpu <-> struct vcpu_state
  */
@@ -177,9 +176,6 @@ void operand16_put(struct cpu *c, const struct insn *in, uint16_t v);
 #define DR7_FIXED 0x400ull
 #define DR7_GD (1u << 13)
 
-/* CPUID leaf 1 EAX: family 6, model 0x36, stepping 1. */
-enum { CPU_SIGNATURE = 0x00030661 };
-enum { XCR0_X87 = 1, XCR0_SSE = 2, XCR0_AVX = 4, XCR0_ALL = 7 };
 enum { MSR_APIC_BASE_BSP = 1 << 8, MSR_APIC_BASE_X2 = 1 << 10, MSR_APIC_BASE_EN = 1 << 11 };
 enum { MTRR_VARIABLE = 8, MTRR_FIXED = 11 };
 #define PAT_RESET 0x0007040600070406ull
@@ -204,9 +200,6 @@ bool mtrr_fixed_valid(uint64_t value);
 bool mtrr_def_type_valid(uint64_t value);
 /* The PDPTEs that PAE paging would load have no reserved bit set (SDM vol. 3, 4.4.1). */
 bool pdptes_valid(struct cpu *c, uint64_t cr3);
-
-/* Bytes of the XSAVE area for the components in @mask; compacted or standard format. */
-uint32_t xsave_size(uint64_t mask, bool compacted);
 
 /* --- families of handlers; each returns NULL for what is not its own --- */
 insn_bind_fn bind_segment;  /* seginsn.c */

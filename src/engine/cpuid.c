@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The CPU model "v3" as CPUID tells it (SDM vol. 2, CPUID; docs/cpu-model.md argues the choices).
+ * What CPUID tells of a CPU model (SDM vol. 2, CPUID; docs/cpu-model.md argues the choices).
  *
  * What follows from the CPU's state (OSXSAVE, APIC, SYSCALL outside 64-bit mode, the XSAVE sizes,
  * limits of IA32_MISC_ENABLE) is computed, the rest is constant, the same for every vCPU but for
  * its APIC ID.
  */
-#include "engine/soft/system/system.h"
+#include "engine/cpu_model.h"
 
 #include <string.h>
 
 enum { EAX, EBX, ECX, EDX };
+enum { CR4_OSXSAVE = 1 << 18, APIC_BASE_EN = 1 << 11 };
+#define MISC_ENABLE_LIMIT_CPUID (1ull << 22)
+#define MISC_ENABLE_XD_DISABLE (1ull << 34)
 
 enum { LEAF_MAX = 0x16 };
 #define HYPERVISOR_LEAF 0x40000000u
@@ -39,6 +42,7 @@ static const struct feature_bit feature_bits[FEAT_COUNT] = {
 	[FEAT_XSAVES] = { 0xd, EAX, 3 },   [FEAT_FSGSBASE] = { 7, EBX, 0 }, [FEAT_RDRAND] = { 1, ECX, 30 },
 	[FEAT_RDSEED] = { 7, EBX, 18 },	   [FEAT_RDTSCP] = { 0x80000001, EDX, 27 }, [FEAT_RDPID] = { 7, ECX, 22 },
 	[FEAT_INVPCID] = { 7, EBX, 10 },   [FEAT_SMAP] = { 7, EBX, 20 },    [FEAT_CX16] = { 1, ECX, 13 },
+	[FEAT_PKU] = { 7, ECX, 3 },	   [FEAT_MONITOR] = { 1, ECX, 3 },
 };
 
 /* The others. */
@@ -80,17 +84,22 @@ static const struct feature_bit other_bits[] = {
 	{ 0x80000007, EDX, 8 },	 /* invariant TSC */
 };
 
-static void put_bits(const struct feature_bit *b, unsigned count, uint32_t leaf, uint32_t out[4])
+static void put_bit(const struct feature_bit *b, uint32_t leaf, uint32_t out[4])
 {
-	for (unsigned i = 0; i < count; i++)
-		if (b[i].leaf == leaf && leaf)
-			out[b[i].reg] |= 1u << b[i].bit;
+	if (b->leaf == leaf && leaf)
+		out[b->reg] |= 1u << b->bit;
 }
 
-static void put_features(uint32_t leaf, uint32_t out[4])
+static void put_features(const struct cpu_model *m, uint32_t leaf, uint32_t out[4])
 {
-	put_bits(feature_bits, FEAT_COUNT, leaf, out);
-	put_bits(other_bits, sizeof(other_bits) / sizeof(other_bits[0]), leaf, out);
+	for (unsigned f = 0; f < FEAT_COUNT; f++) {
+		if (cpu_model_has(m, f))
+			put_bit(&feature_bits[f], leaf, out);
+	}
+	for (size_t i = 0; i < sizeof(other_bits) / sizeof(other_bits[0]); i++)
+		put_bit(&other_bits[i], leaf, out);
+	if (leaf == 7)
+		out[ECX] |= (uint32_t)m->la57 << 16 | (uint32_t)m->pks << 31;
 }
 
 /* --- topology: one package, each vCPU a core --- */
@@ -105,19 +114,19 @@ static unsigned core_bits(unsigned count)
 	return bits;
 }
 
-static void leaf_1(const struct cpu *c, uint32_t out[4])
+static void leaf_1(const struct cpuid_view *v, uint32_t out[4])
 {
-	unsigned bits = core_bits(c->vm->count);
+	unsigned bits = core_bits(v->count);
 
 	out[EAX] = CPU_SIGNATURE;
-	out[EBX] = 8u << 8 /* CLFLUSH: 64 bytes */ | (uint32_t)c->index << 24;
+	out[EBX] = 8u << 8 /* CLFLUSH: 64 bytes */ | (uint32_t)v->index << 24;
 	if (bits) {
 		out[EBX] |= 1u << bits << 16;
 		out[EDX] |= 1u << 28; /* HTT */
 	}
-	if (c->cr4 & CR4_OSXSAVE)
+	if (v->cr4 & CR4_OSXSAVE)
 		out[ECX] |= 1u << 27;
-	if (c->apic_base & MSR_APIC_BASE_EN)
+	if (v->apic_base & APIC_BASE_EN)
 		out[EDX] |= 1u << 9;
 }
 
@@ -128,7 +137,7 @@ struct cache {
 	uint32_t sets;
 };
 
-static void leaf_4(const struct cpu *c, uint32_t sub, uint32_t out[4])
+static void leaf_4(const struct cpuid_view *v, uint32_t sub, uint32_t out[4])
 {
 	static const struct cache caches[] = {
 		{ 1, 1, false, 12, 64 },    /* 48 KiB */
@@ -136,7 +145,7 @@ static void leaf_4(const struct cpu *c, uint32_t sub, uint32_t out[4])
 		{ 3, 2, false, 16, 1024 },  /* 1 MiB */
 		{ 3, 3, true, 16, 16384 },  /* 16 MiB */
 	};
-	uint32_t ids = (1u << core_bits(c->vm->count)) - 1;
+	uint32_t ids = (1u << core_bits(v->count)) - 1;
 	const struct cache *k;
 
 	if (sub >= sizeof(caches) / sizeof(caches[0]))
@@ -147,16 +156,16 @@ static void leaf_4(const struct cpu *c, uint32_t sub, uint32_t out[4])
 	out[ECX] = k->sets - 1;
 }
 
-static void leaf_b(const struct cpu *c, uint32_t sub, uint32_t out[4])
+static void leaf_b(const struct cpuid_view *v, uint32_t sub, uint32_t out[4])
 {
 	out[ECX] = sub & 0xff;
-	out[EDX] = c->index;
+	out[EDX] = v->index;
 	if (sub == 0) { /* threads of a core */
 		out[EBX] = 1;
 		out[ECX] |= 1u << 8;
 	} else if (sub == 1) { /* cores */
-		out[EAX] = core_bits(c->vm->count);
-		out[EBX] = c->vm->count;
+		out[EAX] = core_bits(v->count);
+		out[EBX] = v->count;
 		out[ECX] |= 2u << 8;
 	}
 }
@@ -171,17 +180,17 @@ uint32_t xsave_size(uint64_t mask, bool compacted)
 	return XSAVE_LEGACY + XSAVE_HEADER + (mask & XCR0_AVX ? XSAVE_AVX_SIZE : 0);
 }
 
-static void leaf_d(const struct cpu *c, uint32_t sub, uint32_t out[4])
+static void leaf_d(const struct cpuid_view *v, uint32_t sub, uint32_t out[4])
 {
 	switch (sub) {
 	case 0:
 		out[EAX] = XCR0_ALL;
-		out[EBX] = xsave_size(c->xcr0, false);
+		out[EBX] = xsave_size(v->xcr0, false);
 		out[ECX] = xsave_size(XCR0_ALL, false);
 		break;
 	case 1:
-		put_features(0xd, out);
-		out[EBX] = xsave_size(c->xcr0 | c->xss, true);
+		put_features(v->model, 0xd, out);
+		out[EBX] = xsave_size(v->xcr0 | v->xss, true);
 		break;
 	case 2:
 		out[EAX] = XSAVE_AVX_SIZE;
@@ -199,7 +208,7 @@ static void leaf_d(const struct cpu *c, uint32_t sub, uint32_t out[4])
  */
 static void tsc_ratio(uint64_t hz, uint32_t *num, uint32_t *den)
 {
-	const uint64_t crystal = LAPIC_TIMER_HZ, num_max = 0xffffffffu / (LAPIC_TIMER_HZ / 1000);
+	const uint64_t crystal = CPU_CRYSTAL_HZ, num_max = 0xffffffffu / (CPU_CRYSTAL_HZ / 1000);
 	uint64_t best = ~0ull, best_den = 1;
 
 	*num = *den = 1;
@@ -222,9 +231,9 @@ static void tsc_ratio(uint64_t hz, uint32_t *num, uint32_t *den)
 	}
 }
 
-static void leaf_16(const struct cpu *c, uint32_t out[4])
+static void leaf_16(const struct cpuid_view *v, uint32_t out[4])
 {
-	uint64_t mhz = (c->vm->clock.tsc_hz + 500000) / 1000000;
+	uint64_t mhz = (v->tsc_hz + 500000) / 1000000;
 
 	out[EAX] = out[EBX] = mhz > 0xffff ? 0xffff : (uint32_t)mhz;
 	out[ECX] = 100;
@@ -232,55 +241,58 @@ static void leaf_16(const struct cpu *c, uint32_t out[4])
 
 /* --- all --- */
 
-static void basic(const struct cpu *c, uint32_t leaf, uint32_t sub, uint32_t out[4])
+static void basic(const struct cpuid_view *v, uint32_t leaf, uint32_t sub, uint32_t out[4])
 {
 	if (leaf != 7 || sub == 0)
 		if (leaf != 0xd)
-			put_features(leaf, out);
+			put_features(v->model, leaf, out);
 	switch (leaf) {
 	case 0:
-		out[EAX] = c->misc_enable & MISC_ENABLE_LIMIT_CPUID ? 3 : LEAF_MAX;
+		out[EAX] = v->misc_enable & MISC_ENABLE_LIMIT_CPUID ? 3 : LEAF_MAX;
 		memcpy(&out[EBX], "Genu", 4);
 		memcpy(&out[EDX], "ineI", 4);
 		memcpy(&out[ECX], "ntel", 4);
 		break;
-	case 1: leaf_1(c, out); break;
+	case 1: leaf_1(v, out); break;
 	case 2: out[EAX] = 0x03b2ff01; break; /* caches: see leaf 4; two TLBs of 64 entries */
-	case 4: leaf_4(c, sub, out); break;
-	case 0xb: leaf_b(c, sub, out); break;
-	case 0xd: leaf_d(c, sub, out); break;
+	case 4: leaf_4(v, sub, out); break;
+	case 0xb: leaf_b(v, sub, out); break;
+	case 0xd: leaf_d(v, sub, out); break;
 	case 0x15:
-		tsc_ratio(c->vm->clock.tsc_hz, &out[EBX], &out[EAX]);
-		out[ECX] = LAPIC_TIMER_HZ;
+		tsc_ratio(v->tsc_hz, &out[EBX], &out[EAX]);
+		out[ECX] = CPU_CRYSTAL_HZ;
 		break;
-	case 0x16: leaf_16(c, out); break;
+	case 0x16: leaf_16(v, out); break;
 	default: break;
 	}
 }
 
-static void extended(const struct cpu *c, uint32_t leaf, uint32_t out[4])
+static void extended(const struct cpuid_view *v, uint32_t leaf, uint32_t out[4])
 {
-	static const char brand[48] = "Subring v3 virtual CPU";
+	char brand[48] = "Subring ";
 
-	put_features(leaf, out);
+	put_features(v->model, leaf, out);
 	switch (leaf) {
 	case EXTENDED_LEAF: out[EAX] = EXTENDED_MAX; break;
 	case EXTENDED_LEAF + 1:
-		if (c->mode == INSN_MODE64)
+		if (v->mode64)
 			out[EDX] |= 1u << 11; /* SYSCALL: Intel shows it in 64-bit mode only */
-		if (c->misc_enable & MISC_ENABLE_XD_DISABLE)
+		if (v->misc_enable & MISC_ENABLE_XD_DISABLE)
 			out[EDX] &= ~(1u << 20);
 		break;
 	case EXTENDED_LEAF + 2:
 	case EXTENDED_LEAF + 3:
-	case EXTENDED_LEAF + 4: memcpy(out, brand + (leaf - EXTENDED_LEAF - 2) * 16, 16); break;
+	case EXTENDED_LEAF + 4:
+		strcat(strncat(brand, v->model->name, 16), " virtual CPU");
+		memcpy(out, brand + (leaf - EXTENDED_LEAF - 2) * 16, 16);
+		break;
 	case EXTENDED_LEAF + 6: out[ECX] = 1024u << 16 | 7u << 12 | 64; break; /* L2; its ways are in leaf 4 */
 	case EXTENDED_LEAF + 8: out[EAX] = CPU_PHYS_BITS | 48u << 8; break;
 	default: break;
 	}
 }
 
-void cpuid_query(const struct cpu *c, uint32_t leaf, uint32_t subleaf, uint32_t out[4])
+void cpuid_answer(const struct cpuid_view *v, uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 {
 	memset(out, 0, 4 * sizeof(out[0]));
 	if (leaf >> 16 == HYPERVISOR_LEAF >> 16) {
@@ -291,9 +303,9 @@ void cpuid_query(const struct cpu *c, uint32_t leaf, uint32_t subleaf, uint32_t 
 		return;
 	}
 	if (leaf >= EXTENDED_LEAF && leaf <= EXTENDED_MAX) {
-		extended(c, leaf, out);
+		extended(v, leaf, out);
 		return;
 	}
 	/* Beyond the limits Intel's processors answer with the highest basic leaf. */
-	basic(c, leaf <= LEAF_MAX ? leaf : LEAF_MAX, subleaf, out);
+	basic(v, leaf <= LEAF_MAX ? leaf : LEAF_MAX, subleaf, out);
 }
