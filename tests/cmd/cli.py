@@ -87,7 +87,7 @@ def every_command_has_help():
 def bad_usage_is_told_in_three_lines():
     for args, part in [
         (["rnu"], "did you mean 'subring run'"), (["nothing-like-it"], "subring help"), (["--cpus", "2"], "--cpus"),
-        (["run", "--kernal", "x"], "--kernel"), (["run", "--cpu=2"], "--cpus"), (["run", "-m", "512M"], "-m"),
+        (["run", "--kernal", "x"], "--kernel"), (["run", "--cpu=2"], "CPU model"), (["run", "-m", "512M"], "-m"),
         (["run", "vmlinuz"], "vmlinuz"), (["run", "--", "--cpus"], "--cpus"),
         (["run", "--cpus"], "needs a value"), (["run", "--kernel", "--initrd", "x"], "needs a value"),
         (["run", "--debug-exit=1"], "--debug-exit"),
