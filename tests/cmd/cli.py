@@ -311,6 +311,9 @@ TESTS = [
 
 
 def main():
+    # A shell that starts the tests in the background has these ignored, and programs keep that.
+    for sig in (signal.SIGINT, signal.SIGQUIT):
+        signal.signal(sig, signal.SIG_DFL)
     failed = 0
     print(f"1..{len(TESTS)}")
     for number, test in enumerate(TESTS, 1):
