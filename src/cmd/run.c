@@ -309,6 +309,7 @@ static int add_default_guest(struct run_options *o, struct default_guest *guest,
 
 static int read_options(int argc, char **argv, struct run_options *o, struct default_guest *guest, struct error *err)
 {
+	const struct cpu_model *model;
 	int ret;
 
 	*o = (struct run_options){
@@ -321,6 +322,8 @@ static int read_options(int argc, char **argv, struct run_options *o, struct def
 	ret = options_parse(&command_run, argc, argv, o, NULL, err);
 	if (!ret)
 		ret = check_name(o->name, err);
+	if (!ret)
+		ret = cpu_model_choose(o->cpu, &model, err); /* before a default guest is looked for */
 	if (!ret && o->trace)
 		ret = trace_enable(o->trace, err);
 	if (!ret)

@@ -2,8 +2,8 @@
 /* The list of CPU models. */
 #include "engine/cpu_model.h"
 
+#include <errno.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <string.h>
 
 #define BIT(f) (1ull << FEAT_##f)
@@ -28,12 +28,17 @@ const struct cpu_model *cpu_model_find(const char *name)
 	return NULL;
 }
 
-const char *cpu_model_names(void)
+int cpu_model_choose(const char *name, const struct cpu_model **out, struct error *err)
 {
-	static _Thread_local char text[128];
-	size_t n = 0;
+	char names[128] = "";
 
-	for (const struct cpu_model *const *m = cpu_models; *m && n < sizeof(text); m++)
-		n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%s", n ? ", " : "", (*m)->name);
-	return text;
+	*out = cpu_model_find(name);
+	if (*out)
+		return 0;
+	for (const struct cpu_model *const *m = cpu_models; *m; m++) {
+		strncat(names, *names ? ", " : "", sizeof(names) - strlen(names) - 1);
+		strncat(names, (*m)->name, sizeof(names) - strlen(names) - 1);
+	}
+	return error_set(err, -EINVAL, STATUS_USAGE, "there is no CPU model \"%s\"", "this version has: %s",
+			 "leave --cpu out, or use one of them", name, names);
 }

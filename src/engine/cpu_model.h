@@ -8,6 +8,8 @@
 #ifndef SUBRING_ENGINE_CPU_MODEL_H
 #define SUBRING_ENGINE_CPU_MODEL_H
 
+#include "host/error.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -39,8 +41,8 @@ extern const struct cpu_model *const cpu_models[];
 /* The model called @name (NULL: the default), or NULL. */
 const struct cpu_model *cpu_model_find(const char *name);
 
-/* "v3, max": for messages. Any thread. */
-const char *cpu_model_names(void);
+/* The same; without such a model -EINVAL, and @err lists those there are. */
+int cpu_model_choose(const char *name, const struct cpu_model **out, struct error *err);
 
 /* What CPUID's answers depend on. */
 struct cpuid_view {

@@ -110,16 +110,15 @@ static int create_engine(struct vm *vm, const struct vm_config *config, struct e
 	const char *spec = config->engine ? config->engine : "auto";
 	struct engine_config engine_config = {
 		.ram = vm->ram,
-		.model = cpu_model_find(config->cpu),
 		.vcpus = vm->cpus,
 		.clock = &vm->clock,
 		.options = "",
 	};
 	int ret;
 
-	if (!engine_config.model)
-		return error_set(err, -EINVAL, STATUS_USAGE, "there is no CPU model \"%s\"", "this version has: %s",
-				 "leave --cpu out, or use one of them", config->cpu, cpu_model_names());
+	ret = cpu_model_choose(config->cpu, &engine_config.model, err);
+	if (ret)
+		return ret;
 	ret = engine_create(spec, &engine_config, &vm->engine, vm->engine_why, sizeof(vm->engine_why), err);
 	if (ret)
 		return ret;
