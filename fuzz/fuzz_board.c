@@ -45,6 +45,14 @@ static void on_nmi(void *opaque)
 {
 }
 
+static void on_smi(void *opaque)
+{
+}
+
+static void on_a20(void *opaque, bool open)
+{
+}
+
 static void on_event(void *opaque, enum board_event event, unsigned code)
 {
 	if (event == BOARD_EVENT_NONE || code > 255)
@@ -78,7 +86,7 @@ static struct board *new_board(struct rig *r)
 		.debug_exit = true,
 		.serial = { put, NULL },
 		.debugcon = { put, NULL },
-		.wires = { on_msi, on_routes, on_extint, on_nmi, on_event, on_timer, &r->timer_ns },
+		.wires = { on_msi, on_routes, on_extint, on_nmi, on_smi, on_a20, on_event, on_timer, &r->timer_ns },
 	};
 	struct board *b;
 	struct error err;

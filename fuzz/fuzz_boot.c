@@ -20,6 +20,9 @@ enum {
 	MODE_BZIMAGE_PAYLOAD,
 	MODE_ELF64,
 	MODE_ELF32,
+	MODE_MULTIBOOT,
+	MODE_MULTIBOOT2,
+	MODE_SECTOR,
 	MODE_INITRD,
 	MODE_INITRD_CPIO,
 	MODES
@@ -28,7 +31,8 @@ enum { INPUT_MAX = 1 << 20, CODE_AT = 0x300 };
 
 static struct ram *ram;
 static int kernel_fd, initrd_fd;
-static char kernel_path[64], initrd_path[64];
+static char kernel_path[64], initrd_path[64], modules[256];
+static const char *const module_paths[4] = { NULL, modules, "/nonexistent", initrd_path };
 
 /* An ELF kernel that boots: the first 64 bytes are its header. */
 static size_t good_kernel(uint8_t *bytes)
@@ -90,6 +94,24 @@ static void put_right(unsigned mode, uint8_t *bytes, size_t size)
 		bytes[mode == MODE_ELF64 ? 55 : 43] = 0;
 		bytes[mode == MODE_ELF64 ? 57 : 45] = 0;
 	}
+	if (mode == MODE_MULTIBOOT && size >= 64) {
+		uint32_t words[3] = { 0x1badb002 };
+
+		memcpy(&words[1], bytes + 4, 4);
+		words[1] &= 0xffff0007;
+		words[2] = -(words[0] + words[1]);
+		memcpy(bytes + (bytes[63] & 1 ? 0x40 : 0), words, sizeof(words));
+	}
+	if (mode == MODE_MULTIBOOT2 && size >= 64) {
+		uint32_t words[4] = { 0xe85250d6, 0, bytes[8] * 8u };
+
+		words[3] = -(words[0] + words[2]);
+		memcpy(bytes, words, sizeof(words));
+	}
+	if (mode == MODE_SECTOR && size >= 512) {
+		bytes[510] = 0x55;
+		bytes[511] = 0xaa;
+	}
 	if (mode == MODE_INITRD_CPIO && size >= 6)
 		memcpy(bytes, "070701", 6);
 }
@@ -110,6 +132,7 @@ static void setup(void)
 	initrd_fd = memfd_create("initrd", 0);
 	snprintf(kernel_path, sizeof(kernel_path), "/proc/self/fd/%d", kernel_fd);
 	snprintf(initrd_path, sizeof(initrd_path), "/proc/self/fd/%d", initrd_fd);
+	snprintf(modules, sizeof(modules), "%s a,,b c, %s", initrd_path, initrd_path);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -129,12 +152,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	config.kernel = kernel_path;
 	memcpy(bytes, data + 1, --size);
 	put_right(mode, bytes, size);
+	if (mode == MODE_SECTOR && size > 512)
+		size = 512;
 	if (mode >= MODE_INITRD) {
 		fill(kernel_fd, good, good_kernel(good));
 		fill(initrd_fd, bytes, size);
 		config.initrd = initrd_path;
 	} else {
 		fill(kernel_fd, bytes, size);
+		if (mode == MODE_MULTIBOOT || mode == MODE_MULTIBOOT2)
+			config.initrd = module_paths[bytes[size - 1] & 3];
 	}
 	ret = boot_load(ram, &config, &cpu, &err);
 	/* A failure says why; a success has an entry. */

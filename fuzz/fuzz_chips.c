@@ -15,12 +15,14 @@
 #include "chip/mc146818.h"
 #include "chip/ns16550a.h"
 #include "chip/port80.h"
+#include "chip/test_device.h"
+#include "chip/vga.h"
 
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHIPS = 10, STEPS_MAX = 4096, TIMERS_MAX = 64 };
+enum { CHIPS = 12, STEPS_MAX = 4096, TIMERS_MAX = 64 };
 
 static struct {
 	struct vm_clock clock;
@@ -37,6 +39,8 @@ static struct {
 	struct debugcon debugcon;
 	struct debug_exit debug_exit;
 	struct port80 port80;
+	struct test_device test_device;
+	struct vga vga;
 } b;
 
 static const struct {
@@ -46,7 +50,7 @@ static const struct {
 	{ &ns16550a_ops, &b.uart }, { &i8259_ops, &b.pic },	  { &i8254_ops, &b.pit },
 	{ &mc146818_ops, &b.rtc },  { &i8042_ops, &b.kbc },	  { &ioapic_ops, &b.ioapic },
 	{ &acpi_pm_ops, &b.pm },    { &debugcon_ops, &b.debugcon }, { &debug_exit_ops, &b.debug_exit },
-	{ &port80_ops, &b.port80 },
+	{ &port80_ops, &b.port80 },  { &test_device_ops, &b.test_device }, { &vga_ops, &b.vga },
 };
 
 /* The board's wiring in small: ISA lines go to both interrupt controllers. */
@@ -101,7 +105,7 @@ static void build(void)
 	struct irq_line intr = { on_intr, NULL, 0 }, irq[16];
 	struct chip_stream stream = { on_put, NULL };
 	struct ioapic_wires wires = { on_msi, on_routes, NULL };
-	struct acpi_pm_wires pm = { line(9), on_event, on_event, NULL };
+	struct acpi_pm_wires pm = { line(9), on_event, on_event, NULL, on_event };
 
 	memset(&b, 0, sizeof(b));
 	for (unsigned i = 0; i < 16; i++)
@@ -121,6 +125,8 @@ static void build(void)
 	debugcon_init(&b.debugcon, &stream);
 	debug_exit_init(&b.debug_exit, on_exit_value, NULL);
 	port80_init(&b.port80);
+	test_device_init(&b.test_device, &irq[0]);
+	vga_init(&b.vga, &b.time);
 }
 
 struct input {

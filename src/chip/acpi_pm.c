@@ -7,6 +7,9 @@
  * ticks, when bit 31 changes) sets TMR_STS; that is accounted when somebody looks, and a timer is
  * armed only while its interrupt is enabled.
  *
+ * A write to the command port (APM_CNT) is an SMI while SMI_EN has GBL_SMI_EN and APMC_EN, both 0 after reset. No
+ * other event is one. EOS is kept and not needed between two SMIs, since handlers for virtual machines forget it.
+ *
  * Invariant: SCI equals (pm1_sts & pm1_en) | (gpe0_sts & gpe0_en) being not 0.
  */
 #include "chip/acpi_pm.h"
@@ -95,6 +98,37 @@ static void write_control(struct acpi_pm *a, unsigned n, uint8_t v)
 		a->wires.power_off(a->wires.opaque);
 }
 
+/* --- SMIs --- */
+
+static bool smi_asserted(const struct acpi_pm *a)
+{
+	return (a->smi_en & ACPI_PM_SMI_EN_GLOBAL) && (a->smi_en & a->smi_sts & ACPI_PM_SMI_APM);
+}
+
+static void write_apm(struct acpi_pm *a, unsigned n, uint8_t v)
+{
+	a->smi[n] = v; /* ACPI mode cannot be left */
+	if (n != 0 || !(a->smi_en & ACPI_PM_SMI_APM))
+		return;
+	a->smi_sts |= ACPI_PM_SMI_APM;
+	if (smi_asserted(a) && a->wires.smi)
+		a->wires.smi(a->wires.opaque);
+}
+
+static void write_smi_control(struct acpi_pm *a, unsigned n, uint8_t v)
+{
+	const uint32_t known = ACPI_PM_SMI_EN_GLOBAL | ACPI_PM_SMI_EN_EOS | ACPI_PM_SMI_APM;
+	unsigned shift = (n & 3) * 8;
+	bool was = smi_asserted(a);
+
+	if (n < 4)
+		a->smi_en = ((a->smi_en & ~(0xffu << shift)) | (uint32_t)v << shift) & known;
+	else
+		a->smi_sts &= ~((uint32_t)v << shift);
+	if (!was && smi_asserted(a) && a->wires.smi)
+		a->wires.smi(a->wires.opaque);
+}
+
 static void write_reset(struct acpi_pm *a, uint8_t v)
 {
 	a->reset = v & ~RESET_CPU;
@@ -117,6 +151,7 @@ static uint8_t read_byte(void *chip, unsigned region, unsigned n)
 	case ACPI_PM_REGION_GPE0: v = n < 2 ? a->gpe0_sts : a->gpe0_en; break;
 	case ACPI_PM_REGION_SMI: return a->smi[n];
 	case ACPI_PM_REGION_RESET: return a->reset;
+	case ACPI_PM_REGION_SMI_CONTROL: return (uint8_t)((n < 4 ? a->smi_en : a->smi_sts) >> (n & 3) * 8);
 	default: return 0xff;
 	}
 	return (uint8_t)(v >> (n & 1) * 8);
@@ -143,7 +178,8 @@ static void write_byte(void *chip, unsigned region, unsigned n, uint8_t v)
 			put_byte(&a->gpe0_en, n, v, 0xffff);
 		update_irq(a);
 		break;
-	case ACPI_PM_REGION_SMI: a->smi[n] = v; break; /* ACPI mode cannot be left */
+	case ACPI_PM_REGION_SMI: write_apm(a, n, v); break;
+	case ACPI_PM_REGION_SMI_CONTROL: write_smi_control(a, n, v); break;
 	case ACPI_PM_REGION_RESET: write_reset(a, v); break;
 	default: break;
 	}
@@ -157,6 +193,7 @@ static unsigned region_len(unsigned region)
 	case ACPI_PM_REGION_GPE0: return ACPI_PM_GPE0_LEN;
 	case ACPI_PM_REGION_SMI: return ACPI_PM_SMI_LEN;
 	case ACPI_PM_REGION_RESET: return ACPI_PM_RESET_LEN;
+	case ACPI_PM_REGION_SMI_CONTROL: return ACPI_PM_SMI_CONTROL_LEN;
 	default: return 0;
 	}
 }
@@ -183,6 +220,7 @@ static void pm_reset(void *chip)
 	a->pm1_sts = a->pm1_en = a->gpe0_sts = a->gpe0_en = 0;
 	a->pm1_cnt = CNT_SCI_EN;
 	a->smi[0] = a->smi[1] = a->reset = 0;
+	a->smi_en = a->smi_sts = 0;
 	a->timer_half = timer_ticks(a) >> 31;
 	update_irq(a);
 }
@@ -193,6 +231,8 @@ static int pm_loaded(void *chip)
 
 	a->pm1_sts &= PM1_STS_BITS;
 	a->pm1_en &= PM1_EN_BITS;
+	a->smi_en &= ACPI_PM_SMI_EN_GLOBAL | ACPI_PM_SMI_EN_EOS | ACPI_PM_SMI_APM;
+	a->smi_sts &= ACPI_PM_SMI_APM;
 	a->pm1_cnt = (a->pm1_cnt & CNT_KEPT) | CNT_SCI_EN;
 	account(a);
 	update_irq(a);
@@ -207,6 +247,8 @@ static const struct state_field fields[] = {
 	STATE_UINT(struct acpi_pm, gpe0_en),
 	STATE_UINTS(struct acpi_pm, smi),
 	STATE_UINT(struct acpi_pm, reset),
+	STATE_UINT(struct acpi_pm, smi_en),
+	STATE_UINT(struct acpi_pm, smi_sts),
 	STATE_UINT(struct acpi_pm, timer_half),
 	STATE_END,
 };

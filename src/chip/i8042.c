@@ -166,9 +166,18 @@ static void pulse_reset(struct i8042 *k)
 		k->reset(k->opaque);
 }
 
+static void set_port(struct i8042 *k, uint8_t v)
+{
+	bool was = i8042_a20(k);
+
+	k->port = v;
+	if (i8042_a20(k) != was)
+		irq_set(&k->a20, !was);
+}
+
 static void write_output_port(struct i8042 *k, uint8_t v)
 {
-	k->port = v | PORT_RUN;
+	set_port(k, v | PORT_RUN);
 	if (!(v & PORT_RUN))
 		pulse_reset(k);
 }
@@ -211,8 +220,8 @@ static void command(struct i8042 *k, uint8_t v)
 	case CMD_WRITE_AUX:
 		k->command = v;
 		break;
-	case CMD_A20_OFF: k->port &= ~PORT_A20; break;
-	case CMD_A20_ON: k->port |= PORT_A20; break;
+	case CMD_A20_OFF: set_port(k, k->port & ~PORT_A20); break;
+	case CMD_A20_ON: set_port(k, k->port | PORT_A20); break;
 	default: break;
 	}
 }
@@ -271,7 +280,7 @@ static void write_port92(struct i8042 *k, uint8_t v)
 	bool reset = v & ~k->port92 & PORT92_RESET;
 
 	k->port92 = v & ~PORT92_A20;
-	k->port = (k->port & ~PORT_A20) | (v & PORT92_A20 ? PORT_A20 : 0);
+	set_port(k, (uint8_t)((k->port & ~PORT_A20) | (v & PORT92_A20 ? PORT_A20 : 0)));
 	if (reset)
 		pulse_reset(k);
 }
@@ -324,12 +333,13 @@ static void kbc_reset(void *chip)
 {
 	struct i8042 *k = chip;
 
-	*k = (struct i8042){ .irq = k->irq, .reset = k->reset, .opaque = k->opaque };
+	*k = (struct i8042){ .irq = k->irq, .a20 = k->a20, .reset = k->reset, .opaque = k->opaque };
 	k->status = STS_SYS;
 	k->ctr = CTR_XLATE | CTR_AUX_OFF | CTR_SYS | CTR_KBD_INT;
 	k->port = PORT_RUN | PORT_A20;
 	kbd_defaults(k);
 	update_irq(k);
+	irq_set(&k->a20, true);
 }
 
 static int kbc_loaded(void *chip)
@@ -340,6 +350,7 @@ static int kbc_loaded(void *chip)
 		return -EPROTO;
 	k->port |= PORT_RUN;
 	update_irq(k);
+	irq_set(&k->a20, i8042_a20(k));
 	return 0;
 }
 
@@ -372,6 +383,11 @@ const struct chip_ops i8042_ops = {
 	.write = kbc_write,
 	.loaded = kbc_loaded,
 };
+
+void i8042_wire_a20(struct i8042 *k, const struct irq_line *a20)
+{
+	k->a20 = *a20;
+}
 
 void i8042_init(struct i8042 *k, const struct irq_line *irq, void (*reset)(void *opaque), void *opaque)
 {

@@ -31,6 +31,7 @@ struct i8042 {
 	uint8_t kbd_queue[I8042_QUEUE], kbd_count;
 	/* wiring */
 	struct irq_line irq;
+	struct irq_line a20; /* the gate: true when it is open */
 	void (*reset)(void *opaque);
 	void *opaque;
 };
@@ -39,6 +40,8 @@ extern const struct chip_ops i8042_ops;
 
 /* @irq: IRQ 1. @reset is called when the guest pulses the CPU's reset line. */
 void i8042_init(struct i8042 *k, const struct irq_line *irq, void (*reset)(void *opaque), void *opaque);
+/* Connects the A20 gate, which is told of each change (and of its level when a state was loaded). */
+void i8042_wire_a20(struct i8042 *k, const struct irq_line *a20);
 /* The A20 gate, as last set by either port. */
 bool i8042_a20(const struct i8042 *k);
 

@@ -6,6 +6,7 @@
 #include "cmd/checks.h"
 #include "cmd/cmd.h"
 #include "engine/engine.h"
+#include "engine/kvm/kvm.h"
 #include "machine/machine.h"
 
 #include <cpuid.h>
@@ -105,6 +106,8 @@ static bool os_keeps_avx(void)
 	return (lo & 6) == 6;
 }
 
+static bool auto_is_kvm; /* check_auto_engine, which comes first, has found out */
+
 static void look_features(struct finding *f)
 {
 	char list[200] = "";
@@ -120,7 +123,8 @@ static void look_features(struct finding *f)
 		found(f, FINDING_OK, "x86-64-v3, aes, pclmulqdq, rdrand, rdseed, adx, sha");
 		return;
 	}
-	found(f, FINDING_MISSING, "not there:%s", list);
+	/* Engine kvm gives its guests what there is. */
+	found(f, auto_is_kvm ? FINDING_ABSENT : FINDING_MISSING, "not there:%s", list);
 	get_it(f, "take a host of the x86-64-v3 level or newer (Intel since 2013, AMD since 2017); in a virtual machine, "
 		  "choose its CPU type 'host'");
 }
@@ -138,25 +142,29 @@ static void look_hardware(struct finding *f)
 	get_it(f, "switch it on in the firmware, or nested virtualization in the hypervisor below; engine soft does without");
 }
 
+static struct kvm_probe probe;
+
+const struct kvm_probe *check_kvm_probe(void)
+{
+	return &probe;
+}
+
 static void look_kvm(struct finding *f)
 {
 	static const char path[] = "/dev/kvm";
-	struct stat st;
-	int fd;
 
-	if (stat(path, &st)) {
-		found(f, FINDING_ABSENT, "%s", strerror(errno));
-		get_it(f, "load the kernel's module kvm_intel or kvm_amd; this version has no engine that would use it");
+	kvm_probe(&probe, true);
+	found(f, probe.usable ? FINDING_OK : FINDING_ABSENT, "%s", probe.why);
+	if (probe.usable)
 		return;
-	}
-	fd = open(path, O_RDWR | O_CLOEXEC);
-	if (fd < 0) {
-		found(f, FINDING_ABSENT, "there, but it cannot be opened: %s", strerror(errno));
-		get_it(f, "join the group that owns /dev/kvm; this version has no engine that would use it");
-		return;
-	}
-	close(fd);
-	found(f, FINDING_OK, "can be opened; this version has no engine that would use it");
+	if (access(path, F_OK))
+		get_it(f, "load the kernel's module kvm_intel or kvm_amd; engine soft does without");
+	else if (access(path, R_OK | W_OK))
+		get_it(f, "join that group (usermod -aG GROUP USER) and log in again; engine soft does without");
+	else if (probe.count <= 3)
+		get_it(f, "take a kernel from 4.14 on; engine soft does without");
+	else
+		get_it(f, "take a host whose KVM has hardware below it; engine soft does without");
 }
 
 static void look_tsc(struct finding *f)
@@ -377,6 +385,7 @@ bool check_auto_engine(char *name, size_t name_len, char *why, size_t why_len)
 		snprintf(why, why_len, "%s", err.why);
 	} else {
 		snprintf(name, name_len, "%s", engine->ops->name);
+		auto_is_kvm = !strcmp(engine->ops->name, "kvm");
 		engine->ops->destroy(engine);
 	}
 	ram_destroy(ram);

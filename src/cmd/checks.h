@@ -26,7 +26,14 @@ struct check {
 
 extern const struct check check_table[]; /* ends with a NULL id */
 
-/* Makes the engine that `auto` takes, for a moment. False: @why says why it cannot be. */
+/* What the check "kvm" has found, part by part. */
+struct kvm_probe;
+const struct kvm_probe *check_kvm_probe(void);
+
+/*
+ * Makes the engine that `auto` takes, for a moment. False: @why says why it cannot be. To be called before the
+ * checks of the table, some of which depend on it.
+ */
 bool check_auto_engine(char *name, size_t name_len, char *why, size_t why_len);
 
 #endif

@@ -2,6 +2,7 @@
 /* subring doctor: what this host offers, what is missing and how to get it, which engine a VM gets. */
 #include "cmd/checks.h"
 #include "cmd/cmd.h"
+#include "engine/kvm/kvm.h"
 
 #include <json-c/json.h>
 #include <string.h>
@@ -39,6 +40,18 @@ static void diagnose(struct diagnosis *d)
 	}
 }
 
+static const char *const result_name[] = { [KVM_PROBE_OK] = "ok", [KVM_PROBE_FAILED] = "failed", [KVM_PROBE_SKIPPED] = "skipped" };
+
+static void print_kvm_parts(int width)
+{
+	const struct kvm_probe *probe = check_kvm_probe();
+
+	/* The first is told by the check itself. */
+	for (unsigned i = 1; i < probe->count; i++)
+		printf("%-8s   %-*s  %s\n", result_name[probe->part[i].result], width - 2, probe->part[i].name,
+		       probe->part[i].detail);
+}
+
 static void print_table(const struct diagnosis *d)
 {
 	int width = 0;
@@ -54,6 +67,8 @@ static void print_table(const struct diagnosis *d)
 		printf("%-8s %-*s  %s\n", state_name[f->state], width, check_table[i].title, f->detail);
 		if (*f->fix)
 			printf("%-8s %-*s  to get it: %s\n", "", width, "", f->fix);
+		if (!strcmp(check_table[i].id, "kvm"))
+			print_kvm_parts(width);
 	}
 	printf("%-8s %-*s  %s\n", d->engine_ok ? "ok" : "missing", width, "engine that 'auto' takes", d->why);
 	printf("\n%s\n", d->can_run ? "A VM can run here." : "No VM can run here: see what is missing above.");
@@ -62,6 +77,22 @@ static void print_table(const struct diagnosis *d)
 static void add_string(struct json_object *to, const char *key, const char *value)
 {
 	json_object_object_add(to, key, json_object_new_string(value));
+}
+
+static struct json_object *kvm_parts(void)
+{
+	const struct kvm_probe *probe = check_kvm_probe();
+	struct json_object *parts = json_object_new_array();
+
+	for (unsigned i = 0; i < probe->count; i++) {
+		struct json_object *part = json_object_new_object();
+
+		add_string(part, "name", probe->part[i].name);
+		add_string(part, "result", result_name[probe->part[i].result]);
+		add_string(part, "detail", probe->part[i].detail);
+		json_object_array_add(parts, part);
+	}
+	return parts;
 }
 
 static void print_json(const struct diagnosis *d)
@@ -84,6 +115,8 @@ static void print_json(const struct diagnosis *d)
 		add_string(check, "detail", d->finding[i].detail);
 		if (*d->finding[i].fix)
 			add_string(check, "fix", d->finding[i].fix);
+		if (!strcmp(check_table[i].id, "kvm"))
+			json_object_object_add(check, "parts", kvm_parts());
 		json_object_array_add(checks, check);
 	}
 	json_object_object_add(root, "checks", checks);

@@ -24,7 +24,7 @@ struct run_options {
 	const char *name, *engine, *cpu, *kernel, *initrd, *cmdline, *serial, *trace, *gdb;
 	unsigned cpus;
 	uint64_t mem;
-	bool debug_exit, no_reboot;
+	bool debug_exit, test_device, no_reboot;
 };
 
 #define STRING(name, arg, member, help)                                                            \
@@ -34,17 +34,19 @@ struct run_options {
 static const struct option_spec run_table[] = {
 	STRING("name", "NAME", name, "call the VM so in messages"),
 	STRING("engine", "ENGINE", engine,
-	       "what runs the CPUs: auto (the default), soft, or soft,host=process to keep the engine in a process of its own"),
-	STRING("cpu", "MODEL", cpu, "the CPU model: v3 (the default)"),
+	       "what runs the CPUs: auto (the default: kvm where that works, or else soft), kvm, soft, or soft,host=process "
+	       "to keep the engine in a process of its own"),
+	STRING("cpu", "MODEL", cpu, "the CPU model: " CPU_MODELS_TEXT),
 	{ "cpus", "N", "number of CPUs, 1 to 16 (default 1)", OPTION_NUMBER, offsetof(struct run_options, cpus), 1,
 	  VCPUS_MAX },
 	{ "mem", "SIZE", "memory, such as 512M or 2G (default 256M)", OPTION_SIZE, offsetof(struct run_options, mem),
 	  BOARD_MEM_MIN, BOARD_MEM_MAX },
-	STRING("kernel", "FILE", kernel, "a Linux bzImage, or an ELF kernel with a PVH entry; without it, the default guest"),
-	STRING("initrd", "FILE", initrd, "its initial RAM disk"),
+	STRING("kernel", "FILE", kernel, "a Linux bzImage, an ELF kernel with a PVH entry, a Multiboot kernel or a boot sector; without it, the default guest"),
+	STRING("initrd", "FILE", initrd, "its initial RAM disk; for Multiboot its modules: \"FILE ARGUMENTS,FILE ...\""),
 	STRING("cmdline", "TEXT", cmdline, "its command line (default console=ttyS0)"),
 	STRING("serial", "WHERE", serial, "the serial port: stdio (the default), file:PATH or none"),
 	FLAG("debug-exit", debug_exit, "a byte v written to port 0xf4 ends the run with status (v << 1) | 1"),
+	FLAG("test-device", test_device, "add the device of test suites: ports 0xe0 to 0xe7, interrupt lines at 0x2000"),
 	FLAG("no-reboot", no_reboot, "end the run when the guest resets the machine"),
 #define X(id, name, help) name ", "
 	STRING("trace", "LIST[:FILE]", trace,
@@ -221,6 +223,8 @@ static int start_input(struct run *run, const struct run_options *o, struct erro
 		return error_set(err, ret, STATUS_HOST, "cannot read standard input", "%s",
 				 "use --serial file:PATH or --serial none", strerror(-ret));
 	if (config.terminal) {
+		if (!strcmp(o->engine, "auto"))
+			log_note("%s", vm_engine_why(run->vm));
 		log_note("Ctrl-a x leaves, Ctrl-a h shows what else there is");
 		/* Traced to the terminal: lines with bare newlines would run off to the right. */
 		ret = terminal_raw(STDIN_FILENO, o->trace && !strchr(o->trace, ':'));
@@ -343,6 +347,7 @@ static int build_vm(struct run *run, const struct run_options *o, struct error *
 		.initrd = o->initrd,
 		.cmdline = o->cmdline,
 		.debug_exit = o->debug_exit,
+		.test_device = o->test_device,
 		.no_reboot = o->no_reboot,
 		.gdb = o->gdb,
 	};

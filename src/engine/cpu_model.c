@@ -8,14 +8,20 @@
 
 #define BIT(f) (1ull << FEAT_##f)
 
-/* psABI x86-64-v3 and what docs/cpu-model.md adds to it */
-static const struct cpu_model v3 = {
-	.name = "v3",
-	.help = "the x86-64-v3 level with AES, SHA and the like: the same on every host",
-	.features = ((1ull << FEAT_COUNT) - 1) & ~(BIT(PKU) | BIT(MONITOR)),
-};
+#define ALL_FEATURES ((1ull << FEAT_COUNT) - 1)
 
-const struct cpu_model *const cpu_models[] = { &v3, NULL };
+/* What each model of the list has, by its id. */
+
+/* psABI x86-64-v3 and what docs/cpu-model.md adds to it */
+#define WHAT_v3 .features = ALL_FEATURES & ~(BIT(PKU) | BIT(MONITOR))
+/* everything that the engine knows */
+#define WHAT_max .features = ALL_FEATURES, .la57 = true, .pks = true
+
+#define DEFINE(id, text) static const struct cpu_model model_##id = { .name = #id, .help = text, WHAT_##id };
+CPU_MODELS(DEFINE, DEFINE)
+
+#define ADDRESS(id, text) &model_##id,
+const struct cpu_model *const cpu_models[] = { CPU_MODELS(ADDRESS, ADDRESS) NULL };
 
 const struct cpu_model *cpu_model_find(const char *name)
 {

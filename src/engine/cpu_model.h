@@ -23,6 +23,18 @@ enum cpu_feature {
 	FEAT_COUNT
 };
 
+/*
+ * The one list of models: FIRST(id, help) for the default, then NEXT(id, help). The id is the name as
+ * typed after --cpu.
+ */
+#define CPU_MODELS(FIRST, NEXT)                                                                            \
+	FIRST(v3, "the x86-64-v3 level with AES, SHA and the like")                                        \
+	NEXT(max, "v3 with 5-level paging, protection keys and MONITOR")
+/* "v3, the default: ...; max: ...", a string literal for help texts */
+#define CPU_MODEL_FIRST_TEXT(id, help) #id ", the default: " help
+#define CPU_MODEL_NEXT_TEXT(id, help)  "; " #id ": " help
+#define CPU_MODELS_TEXT CPU_MODELS(CPU_MODEL_FIRST_TEXT, CPU_MODEL_NEXT_TEXT)
+
 struct cpu_model {
 	const char *name; /* as typed after --cpu */
 	const char *help;
@@ -44,6 +56,12 @@ const struct cpu_model *cpu_model_find(const char *name);
 /* The same; without such a model -EINVAL, and @err lists those there are. */
 int cpu_model_choose(const char *name, const struct cpu_model **out, struct error *err);
 
+/* The width of a linear address. */
+static inline unsigned cpu_model_linear_bits(const struct cpu_model *m)
+{
+	return m->la57 ? 57 : 48;
+}
+
 /* What CPUID's answers depend on. */
 struct cpuid_view {
 	const struct cpu_model *model;
@@ -56,8 +74,21 @@ struct cpuid_view {
 /* EAX, EBX, ECX, EDX. Any thread. */
 void cpuid_answer(const struct cpuid_view *v, uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
 
-/* Bytes of the XSAVE area for the components in @mask; compacted or standard format (SDM vol. 1, 13.4). */
+/*
+ * Bytes of the XSAVE area for the components in @mask; compacted or standard format (SDM vol. 1, 13.4.2
+ * and 13.4.3). In the standard format PKRU is where processors with AVX-512 have it; in the
+ * compacted one it follows AVX, or the header.
+ */
 uint32_t xsave_size(uint64_t mask, bool compacted);
+enum {
+	XSAVE_LEGACY_SIZE = 512, XSAVE_HEADER_SIZE = 64,
+	XSAVE_AVX_OFFSET = 576, XSAVE_AVX_SIZE = 256,
+	XSAVE_PKRU_OFFSET = 2688, XSAVE_PKRU_SIZE = 8, /* PKRU itself is the first four bytes */
+};
+static inline uint32_t xsave_pkru_offset(uint64_t mask, bool compacted)
+{
+	return compacted ? XSAVE_AVX_OFFSET + (mask & 4 ? XSAVE_AVX_SIZE : 0) : XSAVE_PKRU_OFFSET;
+}
 
 /* CPUID leaf 1 EAX: family 6, model 0x36, stepping 1. */
 enum { CPU_SIGNATURE = 0x00030661 };
@@ -65,7 +96,15 @@ enum { CPU_SIGNATURE = 0x00030661 };
 enum { CPU_PHYS_BITS = 46 };
 /* The crystal of CPUID leaf 15H, which the local APIC's timer counts. */
 enum { CPU_CRYSTAL_HZ = 25000000 };
-/* XCR0 */
-enum { XCR0_X87 = 1, XCR0_SSE = 2, XCR0_AVX = 4, XCR0_PKRU = 1 << 9, XCR0_ALL = 7 };
+/* XCR0; XCR0_V3 is what every model has. */
+enum { XCR0_X87 = 1, XCR0_SSE = 2, XCR0_AVX = 4, XCR0_PKRU = 1 << 9, XCR0_V3 = 7 };
+
+/* The bits that XCR0 can hold. */
+static inline uint64_t cpu_model_xcr0(const struct cpu_model *m)
+{
+	return XCR0_V3 | (cpu_model_has(m, FEAT_PKU) ? XCR0_PKRU : 0);
+}
+/* IA32_MISC_ENABLE bit 18: MONITOR is there and shown (SDM vol. 4, table 2-2). */
+#define MISC_ENABLE_MONITOR (1ull << 18)
 
 #endif

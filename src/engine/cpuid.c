@@ -11,7 +11,7 @@
 #include <string.h>
 
 enum { EAX, EBX, ECX, EDX };
-enum { CR4_OSXSAVE = 1 << 18, APIC_BASE_EN = 1 << 11 };
+enum { CR4_OSXSAVE = 1 << 18, CR4_PKE = 1 << 22, APIC_BASE_EN = 1 << 11 };
 #define MISC_ENABLE_LIMIT_CPUID (1ull << 22)
 #define MISC_ENABLE_XD_DISABLE (1ull << 34)
 
@@ -126,6 +126,8 @@ static void leaf_1(const struct cpuid_view *v, uint32_t out[4])
 	}
 	if (v->cr4 & CR4_OSXSAVE)
 		out[ECX] |= 1u << 27;
+	if (!(v->misc_enable & MISC_ENABLE_MONITOR))
+		out[ECX] &= ~(1u << 3);
 	if (v->apic_base & APIC_BASE_EN)
 		out[EDX] |= 1u << 9;
 }
@@ -172,21 +174,20 @@ static void leaf_b(const struct cpuid_view *v, uint32_t sub, uint32_t out[4])
 
 /* --- XSAVE (SDM vol. 1, 13.2 and 13.4) --- */
 
-enum { XSAVE_LEGACY = 512, XSAVE_HEADER = 64, XSAVE_AVX_OFFSET = 576, XSAVE_AVX_SIZE = 256 };
-
-/* With one extended component both formats are of the same size. */
 uint32_t xsave_size(uint64_t mask, bool compacted)
 {
-	return XSAVE_LEGACY + XSAVE_HEADER + (mask & XCR0_AVX ? XSAVE_AVX_SIZE : 0);
+	if (mask & XCR0_PKRU)
+		return xsave_pkru_offset(mask, compacted) + XSAVE_PKRU_SIZE;
+	return XSAVE_LEGACY_SIZE + XSAVE_HEADER_SIZE + (mask & XCR0_AVX ? XSAVE_AVX_SIZE : 0);
 }
 
 static void leaf_d(const struct cpuid_view *v, uint32_t sub, uint32_t out[4])
 {
 	switch (sub) {
 	case 0:
-		out[EAX] = XCR0_ALL;
+		out[EAX] = (uint32_t)cpu_model_xcr0(v->model);
 		out[EBX] = xsave_size(v->xcr0, false);
-		out[ECX] = xsave_size(XCR0_ALL, false);
+		out[ECX] = xsave_size(cpu_model_xcr0(v->model), false);
 		break;
 	case 1:
 		put_features(v->model, 0xd, out);
@@ -195,6 +196,12 @@ static void leaf_d(const struct cpuid_view *v, uint32_t sub, uint32_t out[4])
 	case 2:
 		out[EAX] = XSAVE_AVX_SIZE;
 		out[EBX] = XSAVE_AVX_OFFSET;
+		break;
+	case 9:
+		if (!(cpu_model_xcr0(v->model) & XCR0_PKRU))
+			break;
+		out[EAX] = XSAVE_PKRU_SIZE;
+		out[EBX] = XSAVE_PKRU_OFFSET;
 		break;
 	default: break;
 	}
@@ -256,6 +263,16 @@ static void basic(const struct cpuid_view *v, uint32_t leaf, uint32_t sub, uint3
 	case 1: leaf_1(v, out); break;
 	case 2: out[EAX] = 0x03b2ff01; break; /* caches: see leaf 4; two TLBs of 64 entries */
 	case 4: leaf_4(v, sub, out); break;
+	case 5:
+		if (!cpu_model_has(v->model, FEAT_MONITOR))
+			break;
+		out[EAX] = out[EBX] = 64; /* a monitored line */
+		out[ECX] = 3; /* extensions are enumerated; interrupts end MWAIT even when masked */
+		break;
+	case 7:
+		if (sub == 0 && cpu_model_has(v->model, FEAT_PKU) && (v->cr4 & CR4_PKE))
+			out[ECX] |= 1u << 4; /* OSPKE */
+		break;
 	case 0xb: leaf_b(v, sub, out); break;
 	case 0xd: leaf_d(v, sub, out); break;
 	case 0x15:
@@ -287,7 +304,7 @@ static void extended(const struct cpuid_view *v, uint32_t leaf, uint32_t out[4])
 		memcpy(out, brand + (leaf - EXTENDED_LEAF - 2) * 16, 16);
 		break;
 	case EXTENDED_LEAF + 6: out[ECX] = 1024u << 16 | 7u << 12 | 64; break; /* L2; its ways are in leaf 4 */
-	case EXTENDED_LEAF + 8: out[EAX] = CPU_PHYS_BITS | 48u << 8; break;
+	case EXTENDED_LEAF + 8: out[EAX] = CPU_PHYS_BITS | cpu_model_linear_bits(v->model) << 8; break;
 	default: break;
 	}
 }

@@ -92,7 +92,8 @@ struct run_page {
 		} hypercall;
 		struct {
 			uint64_t rip, dr6;
-			uint32_t step;	 /* 1: one instruction was stepped; 0: a breakpoint at rip */
+			uint32_t step;	 /* 1: one instruction was stepped; 0: a breakpoint at rip; 2: a watched access */
+			uint64_t linear; /* 2: where the watch is that it hit */
 		} debug;
 		struct {
 			uint32_t triple_fault; /* 1: exception while delivering a double fault */
@@ -127,11 +128,18 @@ struct engine_doorbell {
 };
 
 /* What a debugger wants of a vCPU. */
-enum { ENGINE_BREAKPOINTS_MAX = 32 };
+enum { ENGINE_BREAKPOINTS_MAX = 32, ENGINE_WATCHES_MAX = 16, ENGINE_WATCH_LEN_MAX = 1 << 16 };
+/* Leave with DEBUG after an instruction that loads from or stores to any of @len bytes at @linear. */
+struct engine_watch {
+	uint64_t linear, len; /* 1 to ENGINE_WATCH_LEN_MAX */
+	bool load, store;
+};
 struct engine_debug {
 	bool step; /* leave with DEBUG after each instruction */
 	unsigned count;
 	uint64_t breakpoint[ENGINE_BREAKPOINTS_MAX]; /* linear addresses of instructions */
+	unsigned watch_count;
+	struct engine_watch watch[ENGINE_WATCHES_MAX];
 };
 
 struct engine_config {
@@ -212,9 +220,10 @@ struct engine_vcpu {
 extern const struct engine_ops *const engine_list[];
 
 /*
- * Finds the engine for @spec ("auto", "soft", "soft,host=process") and creates it. @why, if not
- * NULL, gets one line about the choice.
+ * Finds the engine for @spec ("auto", "kvm", "soft", "soft,host=process") and creates it. @why, if not
+ * NULL, gets one line about the choice: "engine NAME: why".
  */
+enum { ENGINE_WHY_MAX = 256 };
 int engine_create(const char *spec, const struct engine_config *config, struct engine **out,
 		  char *why, size_t why_len, struct error *err);
 

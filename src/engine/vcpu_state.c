@@ -46,7 +46,7 @@ static const struct state_field vcpu_fields[] = {
 	U(activity),
 	U(sipi_vector), U(init_pending), U(sipi_pending),
 	U(nmi_pending), U(nmi_masked),
-	U(smi_pending), U(in_smm),
+	U(smi_pending), U(in_smm), U(smm_nmi_masked), U(smm_debug_pending),
 	U(debug_pending), U(shadow),
 	U(exception_pending), U(exception_vector), U(exception_has_error), U(exception_error),
 	U(extint_pending), U(extint_vector),

@@ -62,9 +62,12 @@ struct vcpu_state {
 	uint64_t mcg_status, mcg_ctl;
 	uint64_t pdpte[4]; /* PAE paging: as the last load of CR3 read them */
 	uint64_t tsc_delta; /* this vCPU's TSC = the VM clock's TSC + tsc_delta */
-	/* Vector and x87 state: XSAVE's standard (not compacted) format; header's XSTATE_BV is true. */
+	/*
+	 * Vector and x87 state, PKRU: XSAVE's standard (not compacted) format, components where cpu_model.h has
+	 * them (a host may have PKRU elsewhere); header's XSTATE_BV is true.
+	 */
 	uint8_t xsave[VCPU_XSAVE_SIZE];
-	uint32_t xsave_len; /* bytes of it that count: follows from xcr0 */
+	uint32_t xsave_len; /* bytes of it that count: xsave_size of what the model has */
 	/* Local APIC */
 	uint32_t lapic[LAPIC_WORDS];
 	uint64_t tsc_deadline; /* 0: not armed */
@@ -72,8 +75,11 @@ struct vcpu_state {
 	/* What is under way */
 	uint8_t activity; /* enum vcpu_activity */
 	uint8_t sipi_vector, init_pending, sipi_pending;
-	uint8_t nmi_pending, nmi_masked; /* masked: from an NMI's delivery to the next IRET */
+	uint8_t nmi_pending; /* 0 to 2: one is taken at once, one waits for its end */
+	uint8_t nmi_masked;  /* from an NMI's delivery to the next IRET; in SMM from its entry */
 	uint8_t smi_pending, in_smm;
+	uint8_t smm_nmi_masked; /* in SMM: NMIs were masked when it was entered, and are after RSM */
+	uint32_t smm_debug_pending; /* in SMM: what debug_pending was when it was entered, for after RSM */
 	uint32_t debug_pending; /* DR6 bits of a #DB trap that has come up and is not yet delivered */
 	uint8_t shadow;	 /* interrupts held off for one instruction: 1 by STI, 2 by MOV/POP SS */
 	uint8_t exception_pending, exception_vector, exception_has_error;

@@ -23,6 +23,8 @@
 #include "chip/mc146818.h"
 #include "chip/ns16550a.h"
 #include "chip/port80.h"
+#include "chip/test_device.h"
+#include "chip/vga.h"
 #include "machine/layout.h"
 #include "machine/pci.h"
 #include "machine/ram_map.h"
@@ -36,7 +38,7 @@ _Static_assert(ECAM_BASE == BOARD_ECAM_BASE && ECAM_SIZE == BOARD_ECAM_SIZE &&
 		       PCI_MMIO_SIZE == BOARD_PCI_MMIO_END - BOARD_PCI_MMIO_BASE,
 	       "layout.h and machine.h describe one board");
 
-enum { BOARD_PARTS_MAX = 64 };
+enum { BOARD_PARTS_MAX = 64, ISA_IRQS = 16 };
 
 /* Something that is reset, saved and loaded with the board. */
 struct board_part {
@@ -61,6 +63,8 @@ struct board {
 	struct port80 port80;
 	struct debugcon debugcon;
 	struct debug_exit debug_exit;
+	struct test_device test_device;
+	struct vga vga;
 	struct pci pci;
 	struct pci_device host_bridge;
 
@@ -105,6 +109,9 @@ static const struct board_window {
 	{ PORT_92, 1, &i8042_ops, CHIP(kbc), I8042_REGION_PORT92, "port 92" },
 	{ PORT_PIC_SLAVE, I8259_PORTS, &i8259_ops, CHIP(pic), I8259_REGION_SLAVE, "pic slave" },
 	{ PORT_SMI, ACPI_PM_SMI_LEN, &acpi_pm_ops, CHIP(pm), ACPI_PM_REGION_SMI, "smi command" },
+	{ PORT_VGA_MONO, VGA_CRTC_PORTS, &vga_ops, CHIP(vga), VGA_REGION_MONO, "vga mono" },
+	{ PORT_VGA, VGA_COMMON_PORTS, &vga_ops, CHIP(vga), VGA_REGION_COMMON, "vga" },
+	{ PORT_VGA_COLOUR, VGA_CRTC_PORTS, &vga_ops, CHIP(vga), VGA_REGION_COLOUR, "vga colour" },
 	{ PORT_COM1, NS16550A_PORTS, &ns16550a_ops, CHIP(com1), 0, "com1" },
 	{ PORT_DEBUGCON, 1, &debugcon_ops, CHIP(debugcon), 0, "debug console" },
 	{ PORT_ELCR, I8259_ELCR_PORTS, &i8259_ops, CHIP(pic), I8259_REGION_ELCR, "elcr" },
@@ -112,11 +119,24 @@ static const struct board_window {
 	{ PORT_PM_CONTROL, ACPI_PM_CONTROL_LEN, &acpi_pm_ops, CHIP(pm), ACPI_PM_REGION_CONTROL, "acpi control" },
 	{ PORT_PM_TIMER, ACPI_PM_TIMER_LEN, &acpi_pm_ops, CHIP(pm), ACPI_PM_REGION_TIMER, "acpi timer" },
 	{ PORT_PM_GPE0, ACPI_PM_GPE0_LEN, &acpi_pm_ops, CHIP(pm), ACPI_PM_REGION_GPE0, "acpi gpe0" },
+	{ PORT_PM_SMI, ACPI_PM_SMI_CONTROL_LEN, &acpi_pm_ops, CHIP(pm), ACPI_PM_REGION_SMI_CONTROL, "smi control" },
 	{ PORT_PCI_ADDRESS, PCI_ADDRESS_PORTS, &cf8_ops, 0, 0, "pci address, reset" },
 	{ PORT_PCI_DATA, PCI_DATA_PORTS, &pci_ops, CHIP(pci), PCI_REGION_DATA, "pci data" },
 };
 static const struct board_window debug_exit_window = {
 	PORT_DEBUG_EXIT, DEBUG_EXIT_PORTS, &debug_exit_ops, CHIP(debug_exit), 0, "debug exit"
+};
+static const struct board_window test_device_windows[] = {
+	{ PORT_TEST_LATCH, TEST_DEVICE_LATCH_PORTS, &test_device_ops, CHIP(test_device), TEST_DEVICE_REGION_LATCH,
+	  "test latch" },
+	{ PORT_TEST_FLUSH, TEST_DEVICE_FLUSH_PORTS, &test_device_ops, CHIP(test_device), TEST_DEVICE_REGION_FLUSH,
+	  "test flush" },
+	{ PORT_TEST_LINES, TEST_DEVICE_LINES, &test_device_ops, CHIP(test_device), TEST_DEVICE_REGION_LINES,
+	  "test lines" },
+};
+static const struct board_window test_device_memory = {
+	TEST_MEMORY_BASE, TEST_DEVICE_MEMORY, &test_device_ops, CHIP(test_device), TEST_DEVICE_REGION_MEMORY,
+	"test memory"
 };
 static const struct board_window board_windows[] = {
 	{ BOARD_ECAM_BASE, BOARD_ECAM_SIZE, &pci_ops, CHIP(pci), PCI_REGION_ECAM, "pci ecam" },
@@ -182,6 +202,17 @@ static void isa_irq(void *opaque, unsigned irq, bool level)
 	ioapic_set_irq(&b->ioapic, irq == IRQ_PIT ? GSI_PIT : irq, level);
 }
 
+/* The test device stands in for whatever drives line @n. Input 2 of the 8259 pair is its slave's. */
+static void test_line(void *opaque, unsigned n, bool level)
+{
+	struct board *b = opaque;
+
+	if (n < ISA_IRQS && n != 2)
+		isa_irq(b, n, level);
+	else
+		ioapic_set_irq(&b->ioapic, n, level);
+}
+
 static void pci_lines(void *opaque, uint8_t lines)
 {
 	struct board *b = opaque;
@@ -241,6 +272,22 @@ static void on_reset(void *opaque)
 	board_tell(opaque, BOARD_EVENT_RESET, 0);
 }
 
+static void on_smi(void *opaque)
+{
+	struct board *b = opaque;
+
+	if (b->config.wires.smi)
+		b->config.wires.smi(b->config.wires.opaque);
+}
+
+static void on_a20(void *opaque, unsigned n, bool open)
+{
+	struct board *b = opaque;
+
+	if (b->config.wires.a20)
+		b->config.wires.a20(b->config.wires.opaque, open);
+}
+
 static void on_debug_exit(void *opaque, uint32_t value)
 {
 	board_tell(opaque, BOARD_EVENT_DEBUG_EXIT, value & 0xff);
@@ -268,16 +315,19 @@ static void board_controllers(struct board *b)
 static void board_chips(struct board *b)
 {
 	struct chip_time time = { .clock = b->config.clock, .timers = &b->timers };
-	struct acpi_pm_wires pm = { { isa_irq, b, IRQ_SCI }, on_power_off, on_reset, b };
+	struct acpi_pm_wires pm = { { isa_irq, b, IRQ_SCI }, on_power_off, on_reset, b, on_smi };
 
 	i8254_init(&b->pit, &time, &(struct irq_line){ isa_irq, b, IRQ_PIT });
 	mc146818_init(&b->rtc, &time, &(struct irq_line){ isa_irq, b, IRQ_RTC });
 	i8042_init(&b->kbc, &(struct irq_line){ isa_irq, b, IRQ_KBD }, on_reset, b);
+	i8042_wire_a20(&b->kbc, &(struct irq_line){ on_a20, b, 0 });
 	ns16550a_init(&b->com1, &time, &(struct irq_line){ isa_irq, b, IRQ_COM1 }, &b->config.serial);
 	acpi_pm_init(&b->pm, &time, &pm);
 	port80_init(&b->port80);
+	vga_init(&b->vga, &time);
 	debugcon_init(&b->debugcon, &b->config.debugcon);
 	debug_exit_init(&b->debug_exit, on_debug_exit, b);
+	test_device_init(&b->test_device, &(struct irq_line){ test_line, b, 0 });
 	mc146818_set_memory(&b->rtc, ram_low_size(b->config.ram->size), ram_high_size(b->config.ram->size));
 	board_part(b, &i8254_ops, &b->pit, 0);
 	board_part(b, &mc146818_ops, &b->rtc, 0);
@@ -285,8 +335,11 @@ static void board_chips(struct board *b)
 	board_part(b, &ns16550a_ops, &b->com1, 0);
 	board_part(b, &acpi_pm_ops, &b->pm, 0);
 	board_part(b, &port80_ops, &b->port80, 0);
+	board_part(b, &vga_ops, &b->vga, 0);
 	board_part(b, &debugcon_ops, &b->debugcon, 0);
 	board_part(b, &debug_exit_ops, &b->debug_exit, 0);
+	if (b->config.test_device)
+		board_part(b, &test_device_ops, &b->test_device, 0);
 }
 
 static int board_pci_device(struct board *b, struct pci_device *d, unsigned slot)
@@ -312,6 +365,11 @@ static int board_ports_and_windows(struct board *b)
 
 	if (!ret && b->config.debug_exit)
 		ret = board_map(b, &b->pio, &debug_exit_window, 1);
+	if (!ret && b->config.test_device)
+		ret = board_map(b, &b->pio, test_device_windows,
+				sizeof(test_device_windows) / sizeof(test_device_windows[0]));
+	if (!ret && b->config.test_device)
+		ret = board_map(b, &b->mmio, &test_device_memory, 1);
 	if (!ret)
 		ret = board_map(b, &b->mmio, board_windows, sizeof(board_windows) / sizeof(board_windows[0]));
 	return ret;
@@ -371,27 +429,43 @@ void board_reset(struct board *b)
 	pthread_mutex_unlock(&b->lock);
 }
 
-int board_map_ram(struct ram *ram, struct error *err)
+int board_map_a20(struct ram *ram, bool open)
 {
 	struct ram_slot slot[RAM_MAP_SLOTS];
-	unsigned count;
+	unsigned count = ram_map(ram->size, open, slot);
+	int ret = 0;
+
+	/* All go first: an old slot may lie where another is new. */
+	for (unsigned i = 0; i < RAM_SLOTS_MAX && !ret; i++)
+		ret = ram_set_slot(ram, i, &(struct ram_slot){ 0 });
+	for (unsigned i = 0; i < count && !ret; i++)
+		ret = ram_set_slot(ram, i, &slot[i]);
+	return ret;
+}
+
+bool board_a20(struct board *b)
+{
+	bool open;
+
+	pthread_mutex_lock(&b->lock);
+	open = i8042_a20(&b->kbc);
+	pthread_mutex_unlock(&b->lock);
+	return open;
+}
+
+int board_map_ram(struct ram *ram, struct error *err)
+{
+	int ret;
 
 	if (ram->size < BOARD_MEM_MIN || ram->size > BOARD_MEM_MAX)
 		return error_set(err, -EINVAL, STATUS_USAGE, "cannot lay out %llu bytes of memory",
 				 "a board has %lluM to %lluT", "give a size in this range",
 				 (unsigned long long)ram->size, BOARD_MEM_MIN >> 20, BOARD_MEM_MAX >> 40);
-	count = ram_map(ram->size, slot);
-	for (unsigned i = 0; i < RAM_SLOTS_MAX; i++) {
-		static const struct ram_slot none;
-		int ret = ram_set_slot(ram, i, &none);
-
-		if (!ret && i < count)
-			ret = ram_set_slot(ram, i, &slot[i]);
-		if (ret)
-			return error_set(err, ret, STATUS_INTERNAL, "cannot lay out %llu bytes of memory", "%s",
-					 "this is a defect of subring: please report it",
-					 (unsigned long long)ram->size, strerror(-ret));
-	}
+	ret = board_map_a20(ram, true);
+	if (ret)
+		return error_set(err, ret, STATUS_INTERNAL, "cannot lay out %llu bytes of memory", "%s",
+				 "this is a defect of subring: please report it", (unsigned long long)ram->size,
+				 strerror(-ret));
 	return 0;
 }
 
@@ -423,6 +497,8 @@ void board_pio(struct board *b, uint16_t port, unsigned size, bool write, void *
 void board_mmio(struct board *b, uint64_t gpa, unsigned size, bool write, void *data)
 {
 	pthread_mutex_lock(&b->lock);
+	if (!i8042_a20(&b->kbc) && gpa >= RAM_A20_BASE && gpa < RAM_A20_END)
+		gpa -= RAM_A20_BASE;
 	bus_element(&b->mmio, gpa, size, write, data);
 	pthread_mutex_unlock(&b->lock);
 }

@@ -19,7 +19,12 @@
 #define PORT_92 0x92
 #define PORT_PIC_SLAVE 0xa0
 #define PORT_SMI 0xb2
+#define PORT_TEST_LATCH 0xe0 /* these three with --test-device */
+#define PORT_TEST_FLUSH 0xe4
 #define PORT_DEBUG_EXIT 0xf4
+#define PORT_VGA_MONO 0x3b4
+#define PORT_VGA 0x3c0
+#define PORT_VGA_COLOUR 0x3d4
 #define PORT_COM1 0x3f8
 #define PORT_DEBUGCON 0x402
 #define PORT_ELCR 0x4d0
@@ -29,9 +34,11 @@
 #define PORT_PM_CONTROL 0x604
 #define PORT_PM_TIMER 0x608
 #define PORT_PM_GPE0 0x620
+#define PORT_PM_SMI 0x630
 #define PORT_PCI_ADDRESS 0xcf8
 #define PORT_RESET 0xcf9
 #define PORT_PCI_DATA 0xcfc
+#define PORT_TEST_LINES 0x2000
 
 /* ISA interrupts; on the I/O APIC their pin is the same, but for IRQ 0 */
 #define IRQ_PIT 0
@@ -52,5 +59,7 @@
 #define PCI_MMIO_BASE 0xc0000000
 #define PCI_MMIO_LAST 0xfebfffff
 #define PCI_MMIO_SIZE 0x3ec00000
+
+#define TEST_MEMORY_BASE 0xff000000 /* with --test-device */
 
 #endif

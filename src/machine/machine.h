@@ -47,6 +47,12 @@ struct board_wires {
 	void (*routes)(void *opaque, const struct engine_msi *route, unsigned count);
 	void (*extint)(void *opaque, bool level);    /* INTR of the 8259 pair */
 	void (*nmi)(void *opaque);
+	void (*smi)(void *opaque); /* SMI#, by a port access of the calling vCPU; may be NULL */
+	/*
+	 * The A20 gate may have changed: board_map_a20 is to be called with what board_a20 says, before the vCPU
+	 * whose port access it was goes on. May be NULL: then the gate does nothing.
+	 */
+	void (*a20)(void *opaque, bool open);
 	void (*event)(void *opaque, enum board_event event, unsigned code);
 	void (*timer)(void *opaque, uint64_t vm_ns); /* the earliest chip timer; UINT64_MAX: none */
 	void *opaque;
@@ -56,7 +62,7 @@ struct board_config {
 	struct ram *ram;
 	struct vm_clock *clock;
 	unsigned cpus;
-	bool debug_exit;
+	bool debug_exit, test_device;
 	struct chip_stream serial;   /* output of COM1 */
 	struct chip_stream debugcon; /* port 0x402 */
 	struct board_wires wires;
@@ -85,19 +91,26 @@ int board_load(struct board *board, struct state_reader *r);
 
 /* Lays out RAM of @size bytes in the slots of @ram: below and above the hole. */
 int board_map_ram(struct ram *ram, struct error *err);
+/*
+ * The A20 gate: while it is closed, the second megabyte of guest-physical addresses shows the first one (real mode
+ * reaches no further; the other odd megabytes are as they always are). board_map_a20 changes the slots of @ram
+ * (all vCPUs stopped; the caller tells the engine) and returns 0 or a negative errno.
+ */
+bool board_a20(struct board *board);
+int board_map_a20(struct ram *ram, bool open);
 
 /* --- boot: what the CPUs start with (boot/) --- */
 
 struct boot_config {
-	const char *kernel; /* path: bzImage or ELF with a PVH note */
-	const char *initrd; /* path or NULL */
+	const char *kernel; /* path: bzImage, ELF with a PVH note, Multiboot kernel or boot sector */
+	const char *initrd; /* path, for Multiboot "PATH ARGUMENTS,PATH ...", or NULL */
 	const char *cmdline;
 	unsigned cpus;
 };
 
 /*
- * Loads the kernel, the initrd and the firmware tables (boot_params or hvm_start_info, ACPI, MP
- * map of memory) into @ram, and changes @bsp (the state after RESET) to the entry state of the
+ * Loads the kernel, the initrd and the firmware tables (boot_params, hvm_start_info
+ * or Multiboot information; ACPI, MP) into @ram, and changes @bsp (the state after RESET) to the entry state of the
  * boot protocol. @err names the file and what is wrong with it.
  */
 int boot_load(struct ram *ram, const struct boot_config *config, struct vcpu_state *bsp, struct error *err);

@@ -129,8 +129,10 @@ static void gdb_close(struct gdb *gdb)
 	/* Without its breakpoints the VM goes on; for that the vCPUs have to stand once more. */
 	for (unsigned i = 0; i < VCPUS_MAX; i++)
 		all[i] = GDB_CONTINUE;
-	if (gdb->target.interrupt(gdb->vm) == 0)
+	if (gdb->target.interrupt(gdb->vm) == 0) {
+		gdb->vm->watch_count = 0;
 		gdb->target.resume(gdb->vm, all, NULL, 0);
+	}
 }
 
 static void gdb_flush(struct gdb *gdb)

@@ -91,6 +91,12 @@ struct gdb_target {
 	size_t (*write)(void *opaque, unsigned cpu, uint64_t linear, const void *buf, size_t len);
 	/* Lets CPUs go on; gdb_session_stopped tells when they have stopped again. */
 	void (*resume)(void *opaque, const enum gdb_action *action, const uint64_t *breakpoint, unsigned count);
+	/*
+	 * For watchpoints; both NULL where there are none. What to watch from the next resume on; -ENOTSUP when
+	 * the engine cannot. Whether @cpu has stopped because of a watched access, and which watch it was.
+	 */
+	int (*watch)(void *opaque, const struct engine_watch *watch, unsigned count);
+	bool (*watched)(void *opaque, unsigned cpu, uint64_t *linear);
 	/* Stops all CPUs, now. */
 	int (*interrupt)(void *opaque);
 	void (*kill)(void *opaque);
@@ -116,6 +122,8 @@ struct gdb_session {
 	unsigned stop_cpu, stop_signal;
 	unsigned breakpoint_count;
 	struct gdb_breakpoint breakpoint[ENGINE_BREAKPOINTS_MAX];
+	unsigned watch_count;
+	struct engine_watch watch[ENGINE_WATCHES_MAX];
 	unsigned thread_next; /* qsThreadInfo */
 	size_t last_len;      /* the last framed reply, for a NAK */
 	char last[2 * GDB_PACKET_MAX + 8];

@@ -58,12 +58,33 @@ static void put_ok(struct gdb_session *s, int err)
 
 /* --- stops --- */
 
+/* The stop is that of a watchpoint: tells its address. */
+static bool put_watch(struct gdb_session *s)
+{
+	uint64_t linear;
+
+	if (!s->target->watched(s->target->opaque, s->stop_cpu, &linear))
+		return false;
+	for (unsigned i = 0; i < s->watch_count; i++) {
+		const struct engine_watch *w = &s->watch[i];
+
+		if (w->linear != linear)
+			continue;
+		gdb_printf(&s->reply, "%s:%llx;", !w->load ? "watch" : w->store ? "awatch" : "rwatch",
+			   (unsigned long long)linear);
+		return true;
+	}
+	return false;
+}
+
 static void put_stop(struct gdb_session *s)
 {
 	struct vcpu_state state;
 	uint64_t rip;
 
 	gdb_printf(&s->reply, "T%02xthread:%x;", s->stop_signal, s->stop_cpu + 1);
+	if (s->watch_count && s->stop_signal == GDB_SIGTRAP && put_watch(s))
+		return;
 	if (!s->swbreak || s->stop_signal != GDB_SIGTRAP ||
 	    s->target->get_state(s->target->opaque, s->stop_cpu, &state))
 		return;
@@ -293,19 +314,51 @@ static void cmd_write(struct gdb_session *s, const char *p, const char *end, boo
 
 /* --- breakpoints --- */
 
-/* Z and z: "type,addr,kind"; types 0 and 1 are the same here, watchpoints are not known. */
+/* Types 2, 3 and 4: stores, loads, both. */
+static void watchpoint(struct gdb_session *s, const struct engine_watch *w, bool insert)
+{
+	unsigned i;
+
+	if (!w->len || w->len > ENGINE_WATCH_LEN_MAX) {
+		put_error(s, EINVAL);
+		return;
+	}
+	for (i = 0; i < s->watch_count; i++) {
+		const struct engine_watch *o = &s->watch[i];
+
+		if (o->linear == w->linear && o->len == w->len && o->load == w->load && o->store == w->store)
+			break;
+	}
+	if (insert && i == s->watch_count) {
+		if (i == ENGINE_WATCHES_MAX) {
+			put_error(s, ENOSPC);
+			return;
+		}
+		s->watch[s->watch_count++] = *w;
+	} else if (!insert && i < s->watch_count) {
+		s->watch[i] = s->watch[--s->watch_count];
+	}
+	put_ok(s, s->target->watch(s->target->opaque, s->watch, s->watch_count));
+}
+
+/* Z and z: "type,addr,kind"; types 0 and 1 are the same here. */
 static void cmd_breakpoint(struct gdb_session *s, const char *p, bool insert)
 {
 	bool hardware = *p == '1';
 	uint64_t addr, kind;
+	char type = *p;
 	unsigned i;
 
-	if (*p != '0' && *p != '1')
+	if (type < '0' || type > (s->target->watch ? '4' : '1'))
 		return;
 	p++;
 	if (!gdb_get_word(&p, ",") || !gdb_get_number(&p, &addr) || !gdb_get_word(&p, ",") ||
 	    !gdb_get_number(&p, &kind)) {
 		put_error(s, EINVAL);
+		return;
+	}
+	if (type >= '2') {
+		watchpoint(s, &(struct engine_watch){ addr, kind, .load = type != '2', .store = type != '3' }, insert);
 		return;
 	}
 	for (i = 0; i < s->breakpoint_count; i++) {

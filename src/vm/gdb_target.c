@@ -7,6 +7,7 @@
 #include "vm/linear.h"
 #include "vm/vm_private.h"
 
+#include <errno.h>
 #include <string.h>
 
 static int target_get_state(void *opaque, unsigned cpu, struct vcpu_state *s)
@@ -33,11 +34,32 @@ static size_t target_write(void *opaque, unsigned cpu, uint64_t linear, const vo
 	return vm_write_linear(opaque, cpu, linear, buf, len);
 }
 
+static int target_watch(void *opaque, const struct engine_watch *watch, unsigned count)
+{
+	struct vm *vm = opaque;
+
+	if (strcmp(vm->ops->name, "soft"))
+		return -ENOTSUP; /* KVM has four registers for it, and they are not used */
+	vm->watch_count = count;
+	memcpy(vm->watch, watch, count * sizeof(*watch));
+	return 0;
+}
+
+static bool target_watched(void *opaque, unsigned cpu, uint64_t *linear)
+{
+	struct vm_vcpu *vc = &((struct vm *)opaque)->vcpu[cpu];
+
+	*linear = vc->watch_linear;
+	return vc->watch_hit;
+}
+
 /* A vCPU that stands at a breakpoint which the debugger has not been told of, because another came first. */
 static bool hit_stands(struct vm_vcpu *vc)
 {
 	struct vcpu_state s;
 
+	if (vc->watch_hit)
+		return true;
 	if (vc->vm->ops->vcpu_get_state(vc->engine, &s))
 		return false;
 	for (unsigned i = 0; i < vc->debug.count; i++) {
@@ -60,12 +82,15 @@ static void target_resume(void *opaque, const enum gdb_action *action, const uin
 		vc->debug.count = count;
 		for (unsigned b = 0; b < count; b++)
 			vc->debug.breakpoint[b] = breakpoint[b];
+		vc->debug.watch_count = vm->watch_count;
+		memcpy(vc->debug.watch, vm->watch, vm->watch_count * sizeof(vm->watch[0]));
 		vm->ops->vcpu_debug(vc->engine, &vc->debug);
 		if (action[i] == GDB_STAY) {
 			atomic_fetch_or(&vc->hold, HOLD_STEP);
 			continue;
 		}
 		vc->debug_hit = vc->debug_hit && hit_stands(vc);
+		vc->watch_hit = vc->watch_hit && vc->debug_hit;
 		waiting |= vc->debug_hit;
 	}
 	if (waiting)
@@ -102,6 +127,8 @@ void gdb_target_init(struct gdb_target *target, struct vm *vm)
 		.read = target_read,
 		.write = target_write,
 		.resume = target_resume,
+		.watch = target_watch,
+		.watched = target_watched,
 		.interrupt = target_interrupt,
 		.kill = target_kill,
 	};

@@ -201,6 +201,26 @@ static void control_event(struct vm *vm)
 	}
 }
 
+/* A chip moved the A20 gate; all vCPUs wait for memory to follow. */
+static void control_a20(struct vm *vm)
+{
+	struct error err;
+	int ret;
+
+	if (vm_hold(vm, HOLD_CONTROL)) {
+		vm_end_stuck(vm);
+		return;
+	}
+	ret = vm_apply_a20(vm);
+	if (ret) {
+		error_set(&err, ret, STATUS_INTERNAL, "cannot move the A20 gate of the VM %s", "%s",
+			  "this is a defect of subring: please report it", vm->name, strerror(-ret));
+		vm_end_error(vm, VM_FAILED, &err);
+		return;
+	}
+	vm_release(vm, HOLD_CONTROL | HOLD_A20);
+}
+
 static void control_fault(struct vm *vm)
 {
 	struct error err;
@@ -238,7 +258,8 @@ static bool stopped_for_good(struct vm *vm, unsigned cpu)
 	if (s.init_pending || s.exception_pending || s.extint_pending)
 		return false;
 	switch (s.activity) {
-	case VCPU_HALTED: return !(s.rflags & RFLAGS_IF) && !s.nmi_pending && !s.smi_pending;
+	case VCPU_HALTED:
+		return !(s.rflags & RFLAGS_IF) && !(s.nmi_pending && !s.nmi_masked) && !(s.smi_pending && !s.in_smm);
 	case VCPU_WAIT_SIPI: return !s.sipi_pending;
 	default: return false;
 	}
@@ -307,6 +328,8 @@ static void vm_control(void *opaque)
 		vm_end_error(vm, VM_FAILED, &vm->failure);
 	if ((bits & CTL_EVENT) && !vm->ended)
 		control_event(vm);
+	if ((bits & CTL_A20) && !vm->ended)
+		control_a20(vm);
 	if ((bits & CTL_FAULT) && !vm->ended)
 		control_fault(vm);
 	if ((bits & CTL_HALT) && !vm->ended)

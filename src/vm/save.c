@@ -4,7 +4,8 @@
  *
  * Memory is saved in chunks, in the order of RAM offsets, instance n for chunk n; a chunk that the
  * stream lacks is zero. A stream has a bounded number of records, so that the size of a chunk
- * follows from that of memory. Every record is read into a buffer of the monitor's first.
+ * follows from that of memory. Every record is read into a buffer of the monitor's first. It is saved and
+ * loaded with the A20 gate open, since a closed one hides a part.
  */
 #include "vm/vm_private.h"
 
@@ -19,12 +20,14 @@ enum { CHUNKS_MAX = STATE_RECORDS_MAX / 2, CHUNK_SIZE_MIN = 1 << 20 };
 struct vm_shape {
 	uint64_t mem;
 	uint32_t cpus;
+	char model[16]; /* the CPU model's name, padded with zeros */
 	uint32_t event; /* struct vm's: the guest has asked for it */
 };
 
 static const struct state_field shape_fields[] = {
 	STATE_UINT(struct vm_shape, mem),
 	STATE_UINT(struct vm_shape, cpus),
+	STATE_BYTES(struct vm_shape, model),
 	STATE_UINT_OPTIONAL(struct vm_shape, event),
 	STATE_END,
 };
@@ -139,6 +142,11 @@ static int save_ram(struct vm *vm, struct state_writer *w)
 	return err;
 }
 
+static int save_ram_to(struct vm *vm, void *stream)
+{
+	return save_ram(vm, stream);
+}
+
 static int load_ram(struct vm *vm, struct state_reader *r)
 {
 	struct ram_chunk c;
@@ -159,12 +167,32 @@ static int load_ram(struct vm *vm, struct state_reader *r)
 	return err;
 }
 
+static int load_ram_from(struct vm *vm, void *stream)
+{
+	return load_ram(vm, stream);
+}
+
+/* Calls @fn with all of memory in slots, then lays it out again as the engine has it, which needs not know. */
+static int with_all(struct vm *vm, int (*fn)(struct vm *vm, void *stream), void *stream)
+{
+	int err, after;
+
+	if (!atomic_load(&vm->a20_closed))
+		return fn(vm, stream);
+	err = board_map_a20(vm->ram, true);
+	if (!err)
+		err = fn(vm, stream);
+	after = board_map_a20(vm->ram, false);
+	return err ? err : after;
+}
+
 int vm_save(struct vm *vm, struct state_writer *w)
 {
 	struct vm_shape shape = { .mem = vm->mem, .cpus = vm->cpus, .event = atomic_load(&vm->event) };
 	struct vcpu_state s;
 	int err = 0;
 
+	strncpy(shape.model, vm->model->name, sizeof(shape.model) - 1);
 	pthread_mutex_lock(&vm->ctl);
 	if (!holds_still(vm)) {
 		pthread_mutex_unlock(&vm->ctl);
@@ -172,7 +200,7 @@ int vm_save(struct vm *vm, struct state_writer *w)
 	}
 	state_save(w, &shape_class, 0, &shape);
 	vm_clock_save(w, &vm->clock);
-	err = save_ram(vm, w);
+	err = with_all(vm, save_ram_to, w);
 	if (!err)
 		board_save(vm->board, w);
 	for (unsigned i = 0; i < vm->cpus && !err; i++) {
@@ -205,7 +233,7 @@ static int load_all(struct vm *vm, struct state_reader *r)
 	err = state_load(r, &shape_class, 0, &shape);
 	if (err)
 		return err;
-	if (shape.mem != vm->mem || shape.cpus != vm->cpus)
+	if (shape.mem != vm->mem || shape.cpus != vm->cpus || strncmp(shape.model, vm->model->name, sizeof(shape.model)))
 		return -EXDEV;
 	if ((shape.event & 0xff) > BOARD_EVENT_DEBUG_EXIT || shape.event >> 16)
 		return state_reader_fail(r, "the guest has asked for something that nobody knows");
@@ -213,7 +241,7 @@ static int load_all(struct vm *vm, struct state_reader *r)
 	if (!err)
 		err = vm->ops->clock_changed(vm->engine);
 	if (!err)
-		err = load_ram(vm, r);
+		err = with_all(vm, load_ram_from, r);
 	/*
 	 * The vCPUs before the board: a chip may raise an interrupt when it is loaded (bytes that its
 	 * back-end had refused are taken now), which must find the local APICs as they were saved.
@@ -233,6 +261,8 @@ static int load_all(struct vm *vm, struct state_reader *r)
 	if (!err)
 		err = board_load(vm->board, r);
 	if (!err)
+		err = vm_apply_a20(vm);
+	if (!err)
 		load_event(vm, shape.event);
 	return err;
 }
@@ -248,7 +278,7 @@ int vm_load(struct vm *vm, struct state_reader *r, struct error *err)
 	pthread_mutex_unlock(&vm->ctl);
 	if (ret == -EXDEV)
 		return error_set(err, ret, STATUS_INPUT, "cannot load the saved state into the VM %s",
-				 "it was saved with other memory or another number of vCPUs",
+				 "it was saved with other memory, another number of vCPUs or another CPU model",
 				 "make the VM as it was when it was saved", vm->name);
 	if (ret)
 		return error_set(err, ret, STATUS_INPUT, "cannot load the saved state into the VM %s", "%s",

@@ -118,6 +118,8 @@ static void act_debug(struct vm_vcpu *vc, struct run_page *run, struct exit_reco
 	rec->addr = ONCE(run->debug.rip);
 	rec->value = ONCE(run->debug.dr6);
 	rec->count = ONCE(run->debug.step);
+	vc->watch_linear = ONCE(run->debug.linear);
+	vc->watch_hit = rec->count == 2;
 	vc->debug_hit = true;
 	atomic_fetch_or(&vc->vm->hold, HOLD_GDB);
 	vm_ask(vc->vm, CTL_DEBUG);
@@ -167,6 +169,24 @@ static void act(struct vm_vcpu *vc, struct run_page *run, uint32_t kind, struct 
 	}
 }
 
+/* A line for each element of string I/O, so that engines which leave once or many times for it are traced alike. */
+static void trace_exit(const struct vm_vcpu *vc, const struct run_page *run, const struct exit_record *rec)
+{
+	struct exit_record element = *rec;
+	bool string = rec->kind == ENGINE_EXIT_PIO && rec->size && rec->count <= RUN_DATA_MAX / rec->size;
+	uint32_t count = string ? rec->count : 1;
+	char text[128];
+
+	for (uint32_t i = 0; i < count; i++) {
+		if (count > 1) {
+			element.count = 1;
+			element.value = first_element(run->data + (size_t)i * rec->size, rec->size);
+		}
+		exit_text(&element, text, sizeof(text));
+		trace(TRACE_EXITS, "vcpu%u %s", vc->index, text);
+	}
+}
+
 /* One stay in the engine, and what it asked for. */
 static void vcpu_once(struct vm_vcpu *vc)
 {
@@ -193,12 +213,8 @@ static void vcpu_once(struct vm_vcpu *vc)
 	rec = &vc->ring[vc->exits++ % EXIT_RING];
 	*rec = (struct exit_record){ .seq = vc->exits, .kind = kind };
 	act(vc, run, kind, rec);
-	if (trace_on(TRACE_EXITS)) {
-		char text[128];
-
-		exit_text(rec, text, sizeof(text));
-		trace(TRACE_EXITS, "vcpu%u %s", vc->index, text);
-	}
+	if (trace_on(TRACE_EXITS))
+		trace_exit(vc, run, rec);
 }
 
 static uint32_t vcpu_held(struct vm_vcpu *vc)

@@ -59,6 +59,28 @@ static void wire_nmi(void *opaque)
 	vm->ops->vcpu_nmi(vm->vcpu[0].engine);
 }
 
+/*
+ * SMI# goes to the CPU whose port access it was, and to the first one otherwise: firmware for virtual
+ * machines may have moved the SMBASE of that one alone. Those that want more CPUs send SMIs by the ICR.
+ */
+static void wire_smi(void *opaque)
+{
+	struct vm *vm = opaque;
+
+	vm->ops->vcpu_smi((vcpu_self ? vcpu_self : &vm->vcpu[0])->engine);
+}
+
+static void wire_a20(void *opaque, bool open)
+{
+	struct vm *vm = opaque;
+
+	if (open != atomic_load(&vm->a20_closed))
+		return;
+	atomic_fetch_or(&vm->hold, HOLD_A20);
+	vm_kick_all(vm);
+	vm_ask(vm, CTL_A20);
+}
+
 static void wire_event(void *opaque, enum board_event event, unsigned code)
 {
 	struct vm *vm = opaque;
@@ -117,6 +139,7 @@ static int create_engine(struct vm *vm, const struct vm_config *config, struct e
 	int ret;
 
 	ret = cpu_model_choose(config->cpu, &engine_config.model, err);
+	vm->model = engine_config.model;
 	if (ret)
 		return ret;
 	ret = engine_create(spec, &engine_config, &vm->engine, vm->engine_why, sizeof(vm->engine_why), err);
@@ -145,6 +168,7 @@ static int create_board(struct vm *vm, const struct vm_config *config, struct er
 		.clock = &vm->clock,
 		.cpus = vm->cpus,
 		.debug_exit = config->debug_exit,
+		.test_device = config->test_device,
 		.serial = config->serial,
 		.debugcon = config->debugcon,
 		.wires = {
@@ -152,6 +176,8 @@ static int create_board(struct vm *vm, const struct vm_config *config, struct er
 			.routes = wire_routes,
 			.extint = wire_extint,
 			.nmi = wire_nmi,
+			.smi = wire_smi,
+			.a20 = wire_a20,
 			.event = wire_event,
 			.timer = wire_timer,
 			.opaque = vm,
@@ -301,6 +327,20 @@ int vm_boot(struct vm *vm, struct error *err)
 	return ret;
 }
 
+int vm_apply_a20(struct vm *vm)
+{
+	bool open = board_a20(vm->board);
+	int ret;
+
+	if (open != atomic_load(&vm->a20_closed))
+		return 0;
+	ret = board_map_a20(vm->ram, open);
+	if (ret)
+		return ret;
+	atomic_store(&vm->a20_closed, !open);
+	return vm->ops->slots_changed(vm->engine);
+}
+
 /*
  * A reset by the guest: board and CPUs start anew and the kernel is loaded again, for there is no
  * firmware that could. Memory keeps what the loader does not write, as in a warm reset.
@@ -310,6 +350,10 @@ int vm_reset(struct vm *vm, struct error *err)
 	int ret;
 
 	board_reset(vm->board);
+	ret = vm_apply_a20(vm); /* before the loader writes to the second megabyte */
+	if (ret)
+		return error_set(err, ret, STATUS_INTERNAL, "cannot lay out guest memory after a reset", "%s",
+				 "this is a defect of subring: please report it", strerror(-ret));
 	for (unsigned i = 0; i < vm->cpus; i++) {
 		struct vm_vcpu *vc = &vm->vcpu[i];
 

@@ -41,7 +41,7 @@ struct vm_config {
 	const char *kernel; /* what vm_boot and a reset load; NULL: neither is possible */
 	const char *initrd; /* or NULL */
 	const char *cmdline;
-	bool debug_exit;
+	bool debug_exit, test_device;
 	bool no_reboot;	    /* a reset ends the run instead */
 	const char *gdb;    /* address for a debugger, or NULL; the VM then starts stopped */
 	/*

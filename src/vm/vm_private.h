@@ -27,6 +27,8 @@ enum {
 	/* of a vCPU */
 	HOLD_FAULT = 1 << 6, /* it cannot go on: fault says why */
 	HOLD_STEP = 1 << 7,  /* the debugger lets only others run */
+	/* of the VM */
+	HOLD_A20 = 1 << 8,   /* the A20 gate was moved: memory has to follow first */
 };
 /* While one of these is set, the VM clock stands. */
 enum { HOLD_CLOCK = HOLD_START | HOLD_USER | HOLD_GDB };
@@ -40,6 +42,7 @@ enum {
 	CTL_DEBUG = 1 << 4,
 	CTL_SERIAL = 1 << 5,
 	CTL_FAIL = 1 << 6,
+	CTL_A20 = 1 << 7,
 };
 
 /* One exit, as it was copied out of the run page. */
@@ -74,6 +77,8 @@ struct vm_vcpu {
 	const char *fault_why;	    /* HOLD_FAULT: what was wrong with an exit, or NULL */
 	bool debug_hit;		    /* it left with DEBUG; the debugger has not been told */
 	struct engine_debug debug;  /* what the engine was given */
+	bool watch_hit;		    /* that DEBUG was a watched access, of the watch at watch_linear */
+	uint64_t watch_linear;
 	struct vcpu_state reset;    /* as the engine made it: after RESET */
 };
 
@@ -89,8 +94,9 @@ struct vm {
 	struct ram *ram;
 	struct engine *engine;
 	const struct engine_ops *ops;
+	const struct cpu_model *model;
 	struct board *board;
-	char engine_why[160];
+	char engine_why[ENGINE_WHY_MAX];
 
 	/* Vm-wide actions: main thread, pause, save. Guards the clock's changes, end, gdb. */
 	pthread_mutex_t ctl;
@@ -101,10 +107,13 @@ struct vm {
 	char *report;
 	struct vm_result result;
 	struct gdb *gdb;
+	unsigned watch_count;	  /* the debugger's watchpoints */
+	struct engine_watch watch[ENGINE_WATCHES_MAX];
 	unsigned debug_told;	  /* the vCPU whose breakpoint the debugger was told of last */
 
 	_Atomic uint32_t ctl_bits; /* CTL_* */
 	_Atomic uint32_t event;	   /* enum board_event | code << 8; the first one counts */
+	_Atomic bool a20_closed;   /* guest memory is laid out so; changed with all vCPUs parked */
 	_Atomic bool extint;	   /* INTR of the 8259 pair */
 	_Atomic bool nmi_routes;   /* the I/O APIC has an entry that can wake a halted CPU */
 	struct error failure;	   /* CTL_FAIL; written once, by who first set failed */
@@ -130,6 +139,8 @@ void vm_end_stuck(struct vm *vm); /* after vm_hold failed */
 
 /* vm.c */
 int vm_reset(struct vm *vm, struct error *err); /* all vCPUs parked */
+/* With all vCPUs parked: lays out guest memory as the A20 gate wants it, and tells the engine. */
+int vm_apply_a20(struct vm *vm);
 
 /* vcpu.c */
 extern _Thread_local struct vm_vcpu *vcpu_self; /* on a vCPU's thread */

@@ -156,6 +156,39 @@ static void smi_port_is_two_bytes(void **state)
 	assert_int_equal(get(s, ACPI_PM_REGION_CONTROL, 0, 2), 1);
 }
 
+/* ICH9 data sheet, 13.8.3.9 and 13.8.3.10 */
+static void apm_command_is_an_smi_only_with_both_enable_bits(void **state)
+{
+	struct pm *s = make(state);
+	static struct pm t;
+
+	s->a.wires.smi = rig_call;
+	s->a.wires.opaque = &s->rig;
+	put(s, ACPI_PM_REGION_SMI, 0, 1, 1);
+	put(s, ACPI_PM_REGION_SMI_CONTROL, 0, 4, ACPI_PM_SMI_EN_GLOBAL);
+	put(s, ACPI_PM_REGION_SMI, 0, 1, 1);
+	assert_int_equal(s->rig.calls, 0);
+	assert_int_equal(get(s, ACPI_PM_REGION_SMI_CONTROL, 4, 4), 0);
+	put(s, ACPI_PM_REGION_SMI_CONTROL, 0, 4, ACPI_PM_SMI_APM);
+	put(s, ACPI_PM_REGION_SMI, 0, 1, 1); /* it waits for the global enable */
+	assert_int_equal(s->rig.calls, 0);
+	assert_int_equal(get(s, ACPI_PM_REGION_SMI_CONTROL, 4, 4), ACPI_PM_SMI_APM);
+	put(s, ACPI_PM_REGION_SMI_CONTROL, 0, 1, ACPI_PM_SMI_APM | ACPI_PM_SMI_EN_GLOBAL);
+	assert_int_equal(s->rig.calls, 1);
+	put(s, ACPI_PM_REGION_SMI, 0, 1, 1);
+	assert_int_equal(s->rig.calls, 2);
+	put(s, ACPI_PM_REGION_SMI, 1, 1, 1); /* the status port is only kept */
+	assert_int_equal(s->rig.calls, 2);
+	put(s, ACPI_PM_REGION_SMI_CONTROL, 0, 4, 0xffffffff);
+	assert_int_equal(get(s, ACPI_PM_REGION_SMI_CONTROL, 0, 4), 0x23);
+	fresh(&t);
+	assert_int_equal(rig_copy(&acpi_pm_ops, &s->a, &t.a), 0);
+	assert_int_equal(get(&t, ACPI_PM_REGION_SMI_CONTROL, 0, 4), 0x23);
+	assert_int_equal(get(&t, ACPI_PM_REGION_SMI_CONTROL, 4, 4), ACPI_PM_SMI_APM);
+	put(&t, ACPI_PM_REGION_SMI_CONTROL, 4, 4, ACPI_PM_SMI_APM);
+	assert_int_equal(get(&t, ACPI_PM_REGION_SMI_CONTROL, 4, 4), 0);
+}
+
 static void acpi_pm_goes_on_from_a_saved_half_period(void **state)
 {
 	struct pm *s = make(state);
@@ -184,6 +217,7 @@ int main(void)
 		cmocka_unit_test(general_purpose_events),
 		cmocka_unit_test(reset_register_resets),
 		cmocka_unit_test(smi_port_is_two_bytes),
+		cmocka_unit_test(apm_command_is_an_smi_only_with_both_enable_bits),
 		cmocka_unit_test(acpi_pm_goes_on_from_a_saved_half_period),
 	};
 

@@ -13,6 +13,7 @@
 #include "chip/mc146818.h"
 #include "chip/ns16550a.h"
 #include "chip/port80.h"
+#include "chip/vga.h"
 
 #include <stdlib.h>
 
@@ -27,6 +28,7 @@ union any_chip {
 	struct mc146818 mc146818;
 	struct ns16550a ns16550a;
 	struct port80 port80;
+	struct vga vga;
 };
 
 struct stand {
@@ -115,7 +117,7 @@ static void init_kbc(struct stand *s)
 
 static void init_pm(struct stand *s)
 {
-	struct acpi_pm_wires wires = { s->rig.line[0], rig_call, rig_call, &s->rig };
+	struct acpi_pm_wires wires = { s->rig.line[0], rig_call, rig_call, &s->rig, rig_call };
 
 	acpi_pm_init(&s->chip.acpi_pm, &s->rig.time, &wires);
 }
@@ -157,6 +159,11 @@ static void init_port80(struct stand *s)
 	port80_init(&s->chip.port80);
 }
 
+static void init_vga(struct stand *s)
+{
+	vga_init(&s->chip.vga, &s->rig.time);
+}
+
 static const struct kind kinds[] = {
 	{ "ns16550a", &ns16550a_ops, 1, { 8 }, init_uart, feed_uart },
 	{ "i8259", &i8259_ops, 3, { 2, 2, 2 }, init_pic, drive_pic },
@@ -166,6 +173,7 @@ static const struct kind kinds[] = {
 	{ "ioapic", &ioapic_ops, 1, { 0x50 }, init_ioapic, drive_ioapic },
 	{ "acpi_pm", &acpi_pm_ops, 6, { 4, 2, 4, 4, 2, 1 }, init_pm, press_pm },
 	{ "port80", &port80_ops, 1, { 16 }, init_port80, NULL },
+	{ "vga", &vga_ops, 3, { 8, 16, 8 }, init_vga, NULL },
 };
 
 static uint32_t seed;

@@ -227,6 +227,31 @@ static void i8042_a20_has_two_switches(void **state)
 	assert_true(i8042_a20(&s->k));
 }
 
+static void i8042_tells_of_each_change_of_the_a20_gate(void **state)
+{
+	struct kbc *s = make(state);
+	static struct kbc t;
+
+	i8042_wire_a20(&s->k, &s->rig.line[2]);
+	s->rig.level[2] = true;
+	command(s, 0xdf); /* it is open */
+	command(s, 0xdd);
+	assert_false(s->rig.level[2]);
+	i8042_ops.write(&s->k, I8042_REGION_PORT92, 0, 1, 2);
+	assert_true(s->rig.level[2]);
+	assert_int_equal(s->rig.rises[2], 1);
+	command(s, 0xd1); /* the output port, with the CPU's reset line up */
+	send(s, 0x01);
+	assert_false(s->rig.level[2]);
+	fresh(&t);
+	i8042_wire_a20(&t.k, &t.rig.line[2]);
+	t.rig.level[2] = true;
+	assert_int_equal(rig_copy(&i8042_ops, &s->k, &t.k), 0);
+	assert_false(t.rig.level[2]);
+	i8042_ops.reset(&t.k);
+	assert_true(t.rig.level[2] && i8042_a20(&t.k));
+}
+
 static void i8042_goes_on_from_a_saved_answer(void **state)
 {
 	struct kbc *s = make(state);
@@ -259,6 +284,7 @@ int main(void)
 		cmocka_unit_test(i8042_disabled_keyboard_keeps_its_bytes),
 		cmocka_unit_test(i8042_resets_the_machine),
 		cmocka_unit_test(i8042_a20_has_two_switches),
+		cmocka_unit_test(i8042_tells_of_each_change_of_the_a20_gate),
 		cmocka_unit_test(i8042_goes_on_from_a_saved_answer),
 	};
 

@@ -5,6 +5,7 @@
 #include "chip/debug_exit.h"
 #include "chip/debugcon.h"
 #include "chip/port80.h"
+#include "chip/test_device.h"
 
 static void debugcon_says_it_is_there_and_passes_bytes_on(void **state)
 {
@@ -55,12 +56,54 @@ static void port80_remembers_and_is_saved(void **state)
 	assert_int_equal(port80_ops.read(&p, 0, 0, 1), 0);
 }
 
+static void test_device_remembers_and_is_saved(void **state)
+{
+	static struct test_device t, u;
+	struct rig r;
+
+	rig_init(&r);
+	test_device_init(&t, &r.line[0]);
+	test_device_init(&u, &r.line[0]);
+	test_device_ops.write(&t, TEST_DEVICE_REGION_LATCH, 0, 4, 0x12345678);
+	test_device_ops.write(&t, TEST_DEVICE_REGION_LATCH, 1, 1, 0xff);
+	assert_int_equal(test_device_ops.read(&t, TEST_DEVICE_REGION_LATCH, 0, 4), 0x1234ff78);
+	test_device_ops.write(&t, TEST_DEVICE_REGION_MEMORY, 65528, 8, 0x0102030405060708);
+	test_device_ops.write(&t, TEST_DEVICE_REGION_MEMORY, 65536, 8, 1);
+	assert_int_equal(test_device_ops.read(&t, TEST_DEVICE_REGION_MEMORY, 65532, 4), 0x01020304);
+	assert_int_equal(rig_copy(&test_device_ops, &t, &u), 0);
+	assert_int_equal(test_device_ops.read(&u, TEST_DEVICE_REGION_LATCH, 0, 4), 0x1234ff78);
+	assert_int_equal(test_device_ops.read(&u, TEST_DEVICE_REGION_MEMORY, 65535, 1), 1);
+	t.lines = 1u << 24;
+	assert_int_equal(rig_copy(&test_device_ops, &t, &u), -EPROTO);
+}
+
+static void test_device_drives_the_lines_that_were_written(void **state)
+{
+	static struct test_device t;
+	struct rig r;
+
+	rig_init(&r);
+	test_device_init(&t, &r.line[0]);
+	r.level[3] = true; /* somebody else's */
+	test_device_ops.write(&t, TEST_DEVICE_REGION_LINES, 5, 1, 1);
+	test_device_ops.write(&t, TEST_DEVICE_REGION_LINES, 7, 4, 1); /* as one write */
+	test_device_ops.write(&t, TEST_DEVICE_REGION_LINES, 24, 1, 1);
+	assert_true(r.level[5] && r.level[7] && !r.level[8]);
+	test_device_ops.write(&t, TEST_DEVICE_REGION_LINES, 5, 1, 0);
+	assert_false(r.level[5]);
+	test_device_ops.reset(&t);
+	assert_false(r.level[7]);
+	assert_true(r.level[3]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(debugcon_says_it_is_there_and_passes_bytes_on),
 		cmocka_unit_test(debug_exit_tells_the_value),
 		cmocka_unit_test(port80_remembers_and_is_saved),
+		cmocka_unit_test(test_device_remembers_and_is_saved),
+		cmocka_unit_test(test_device_drives_the_lines_that_were_written),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -103,7 +103,7 @@ def absurd_values_are_refused():
         ("--cpus", ["0", "17", "-1", "99999999999999999999", "two", "", "1.5", "0x2"]),
         ("--mem", ["0", "1", "512", "1M", "15M", "2T", "-1G", "1.5G", "lots", "", "99999999999999999999G", "16385K"]),
         ("--serial", ["", "tty", "file:", "pty"]),
-        ("--engine", ["kvm", "", "soft,host=moon", "softer"]),
+        ("--engine", ["xen", "", "soft,host=moon", "softer", "kvm,features=moon", "auto,host=process"]),
         ("--trace", ["", "nothing", "exits,,int", "exits,"]),
         ("--name", ["", "a b", "-x", "x" * 65, "../x", "a\nb"]),
         ("--gdb", ["", "1234", "host:", "unix:", "no.such.host.invalid:1"]),
@@ -251,6 +251,12 @@ def doctor_has_an_answer_for_people_and_for_programs():
             return f"no word on how to get it: {check}"
     if not answer["engine"]["auto"] or not answer["engine"]["why"]:
         return f"{answer['engine']}"
+    kvm = next(c for c in answer["checks"] if c["id"] == "kvm")
+    failed = [p for p in kvm["parts"] if p["result"] == "failed"]
+    if not all(p["name"] and p["detail"] for p in kvm["parts"]) or (kvm["state"] == "ok") == bool(failed):
+        return f"{kvm}"
+    if (answer["engine"]["auto"] == "kvm") != (kvm["state"] == "ok"):
+        return f"{answer['engine']} {kvm}"
 
 
 def doctor_tells_what_is_missing():

@@ -12,6 +12,7 @@
 
 struct erig erig;
 const char *erig_host = "host=threads";
+const struct cpu_model *erig_model;
 
 enum { ROM_SIZE = 64 << 10 };
 
@@ -49,11 +50,12 @@ void erig_vector(unsigned vector, uint64_t rip)
 
 static void create(unsigned vcpus)
 {
-	struct engine_config config = { .ram = erig.ram, .vcpus = vcpus, .clock = &erig.clock };
+	struct engine_config config = { .ram = erig.ram, .vcpus = vcpus, .clock = &erig.clock,
+					.model = erig_model };
 	struct error err;
 	char spec[64];
 
-	snprintf(spec, sizeof(spec), "soft,%s", erig_host);
+	snprintf(spec, sizeof(spec), "%s%s", strncmp(erig_host, "kvm", 3) ? "soft," : "", erig_host);
 	must(!engine_create(spec, &config, &erig.e, NULL, 0, &err), "create");
 	erig.ops = erig.e->ops;
 }
@@ -70,8 +72,11 @@ void erig_start(unsigned vcpus)
 	must(!ram_set_slot(erig.ram, 1, &(struct ram_slot){ .gpa = ERIG_ROM, .size = ROM_SIZE, .offset = ERIG_RAM_SIZE,
 							    .readonly = true }), "slot");
 	erig_poke(ERIG_PML4, 8, ERIG_PDPT | 7);
+	/* 2 MiB pages: not every host's KVM has larger ones. */
 	for (uint64_t i = 0; i < 4; i++)
-		erig_poke(ERIG_PDPT + i * 8, 8, i << 30 | 0x83);
+		erig_poke(ERIG_PDPT + i * 8, 8, (ERIG_PD + i * 4096) | 7);
+	for (uint64_t i = 0; i < 4 * 512; i++)
+		erig_poke(ERIG_PD + i * 8, 8, i << 21 | 0x83);
 	erig_poke(ERIG_GDT + 8, 8, 0x00af9b000000ffff);
 	erig_poke(ERIG_GDT + 16, 8, 0x00cf93000000ffff);
 	for (unsigned v = 0; v < 256; v++) {

@@ -16,6 +16,7 @@
 enum {
 	ERIG_PML4 = 0x1000, ERIG_PDPT = 0x2000, ERIG_GDT = 0x3000, ERIG_IDT = 0x4000, ERIG_TSS = 0x5000,
 	ERIG_HANDLER = 0x6000, ERIG_CODE = 0x10000, ERIG_DATA = 0x20000, ERIG_STACK = 0x80000,
+	ERIG_PD = 0xe00000, /* four of them */
 };
 #define ERIG_RAM_SIZE (15ull << 20)
 #define ERIG_ROM 0xe0000000ull
@@ -40,8 +41,10 @@ struct erig {
 	struct erig_access log[ERIG_LOG_MAX];
 };
 extern struct erig erig;
-/* "host=threads" or "host=process": the program's argument. */
+/* "host=threads" or "host=process" of engine soft, or "kvm,...": the program's argument. */
 extern const char *erig_host;
+/* The CPU model of the next erig_start; NULL: the default. */
+extern const struct cpu_model *erig_model;
 
 /* Memory with tables, and an engine of @vcpus on it. */
 void erig_start(unsigned vcpus);

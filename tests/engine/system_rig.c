@@ -7,6 +7,7 @@
 #include <string.h>
 
 struct sys_rig sys;
+const char *sys_model;
 
 enum { SIZE = 2 << 20 };
 
@@ -111,7 +112,7 @@ void sys_start(enum sys_mode mode, unsigned cpl)
 	memset(sys.run, 0, 4096);
 	if (ram_create(SIZE, NULL, &sys.ram, &err) ||
 	    ram_set_slot(sys.ram, 0, &(struct ram_slot){ .gpa = 0, .size = SIZE }) ||
-	    soft_vm_create(sys.ram, cpu_model_find(NULL), 1, &clock, &sys.run, &sys.vm)) {
+	    soft_vm_create(sys.ram, cpu_model_find(sys_model), 1, &clock, &sys.run, &sys.vm)) {
 		fprintf(stderr, "cannot make the machine\n");
 		abort();
 	}

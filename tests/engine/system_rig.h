@@ -37,6 +37,8 @@ struct sys_rig {
 	struct run_page *run;
 };
 extern struct sys_rig sys;
+/* The CPU model of machines made from now on; NULL: the default. */
+extern const char *sys_model;
 
 /* A fresh machine at SYS_CODE, CPL @cpl, interrupts off, rSP at SYS_STACK. */
 void sys_start(enum sys_mode mode, unsigned cpl);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The decoder against Zydis: length, legality and operands of random encodings in three modes, and
- * the decoder's own promises (DECODE_MORE, no byte read behind the end, normal forms).
+ * The decoder against Zydis: length and legality of all opcodes of the opcode maps with all ModRM bytes, and of
+ * random encodings, with their operands, in three modes; and the decoder's own promises (DECODE_MORE, no byte
+ * read behind the end, normal forms).
  *
  * Where the two differ by intention the reason stands in a table here. A longer run: --count N
  * (encodings, default 1,000,000), --seed N (default: the time).
@@ -45,7 +46,7 @@ static const ZydisISAExt outside_model[] = {
 	ZYDIS_ISA_EXT_ENQCMD,	      ZYDIS_ISA_EXT_FMA4,	  ZYDIS_ISA_EXT_GFNI,
 	ZYDIS_ISA_EXT_HRESET,	      ZYDIS_ISA_EXT_KEYLOCKER,	  ZYDIS_ISA_EXT_KEYLOCKER_WIDE,
 	ZYDIS_ISA_EXT_KNC,	      ZYDIS_ISA_EXT_KNCE,	  ZYDIS_ISA_EXT_KNCV,
-	ZYDIS_ISA_EXT_MCOMMIT,	      ZYDIS_ISA_EXT_MONITOR,	  ZYDIS_ISA_EXT_MONITORX,
+	ZYDIS_ISA_EXT_MCOMMIT,	      ZYDIS_ISA_EXT_MONITORX,
 	ZYDIS_ISA_EXT_MOVDIR,	      ZYDIS_ISA_EXT_PADLOCK,	  ZYDIS_ISA_EXT_PCONFIG,
 	ZYDIS_ISA_EXT_PKU,	      ZYDIS_ISA_EXT_PT,		  ZYDIS_ISA_EXT_RDPRU,
 	ZYDIS_ISA_EXT_RTM,	      ZYDIS_ISA_EXT_SERIALIZE,	  ZYDIS_ISA_EXT_SGX,
@@ -190,6 +191,28 @@ static void report(const char *what, const uint8_t *b, enum insn_mode mode, cons
 	fprintf(stderr, ": %d %s\n", r, r > 0 ? insn_print(in, 0, text, sizeof(text)) : "");
 }
 
+/* Length and legality of what @b (32 bytes) begins with; reports a difference. */
+static bool agrees_with_zydis(const uint8_t *b, enum insn_mode mode)
+{
+	struct insn in;
+	ZydisDecodedInstruction z;
+	ZyanStatus st = ZydisDecoderDecodeInstruction(&zydis[mode], NULL, b, INSN_BYTES_MAX, &z);
+	int r = insn_decode(b, 32, mode, &in);
+
+	if (ZYAN_SUCCESS(st)) {
+		if (r == z.length || (r < 0 && is_outside_model(&z, mode)))
+			return true;
+		report(ZydisMnemonicGetString(z.mnemonic), b, mode, &in, r);
+	} else if (r > 0) {
+		report("Zydis rejects", b, mode, &in, r);
+	} else if (r == DECODE_MORE) {
+		report("15 bytes are not enough", b, mode, &in, r);
+	} else {
+		return true;
+	}
+	return false;
+}
+
 static void lengths_and_legality_agree_with_zydis(void **state)
 {
 	unsigned long bad = 0;
@@ -198,25 +221,76 @@ static void lengths_and_legality_agree_with_zydis(void **state)
 	for (unsigned long i = 0; i < count && bad < 20; i++) {
 		enum insn_mode mode = rnd() % 3;
 		uint8_t b[32];
-		struct insn in;
-		ZydisDecodedInstruction z;
-		ZyanStatus st;
-		int r;
 
 		make_encoding(b, mode);
-		r = insn_decode(b, sizeof(b), mode, &in);
-		st = ZydisDecoderDecodeInstruction(&zydis[mode], NULL, b, INSN_BYTES_MAX, &z);
-		if (ZYAN_SUCCESS(st)) {
-			if (r == z.length || (r < 0 && is_outside_model(&z, mode)))
-				continue;
-			report(ZydisMnemonicGetString(z.mnemonic), b, mode, &in, r);
-			bad++;
-		} else if (r > 0) {
-			report("Zydis rejects", b, mode, &in, r);
-			bad++;
-		} else if (r == DECODE_MORE) {
-			report("15 bytes are not enough", b, mode, &in, r);
-			bad++;
+		bad += !agrees_with_zydis(b, mode);
+	}
+	assert_int_equal(bad, 0);
+}
+
+/* Fills @b from @n with an opcode, all the ModRM bytes and a tail, and compares; counts differences. */
+static unsigned walk_modrm(uint8_t *b, unsigned n, unsigned opcode, enum insn_mode mode)
+{
+	unsigned bad = 0;
+
+	b[n++] = (uint8_t)opcode;
+	for (unsigned modrm = 0; modrm < 256; modrm++) {
+		b[n] = (uint8_t)modrm;
+		bad += !agrees_with_zydis(b, mode);
+	}
+	return bad;
+}
+
+/*
+ * The opcode maps of SDM vol. 2, appendix A, from end to end: one-, two- and three-byte opcodes, each with every
+ * ModRM byte, with no prefix, 66, F3, F2, 67 and LOCK, and in 64-bit mode with REX.W, in 16-, 32- and 64-bit code.
+ * Prefixes and escapes are opcodes here as any other: what follows them is then the tail.
+ */
+static void all_opcodes_of_all_maps_agree_with_zydis(void **state)
+{
+	static const uint8_t prefix[] = { 0, 0x66, 0xf3, 0xf2, 0x67, 0xf0 };
+	unsigned bad = 0;
+
+	for (unsigned op = 0; op < 4 * 256 && bad < 20; op++) {
+		for (unsigned p = 0; p < 2 * sizeof(prefix); p++) {
+			for (int mode = INSN_MODE16; mode <= INSN_MODE64; mode++) {
+				unsigned map = op >> 8, n = 0;
+				uint8_t b[32];
+
+				if (p >= sizeof(prefix) && mode != INSN_MODE64)
+					continue;
+				memset(b, (int)(op * 37 + p), sizeof(b));
+				if (prefix[p % sizeof(prefix)])
+					b[n++] = prefix[p % sizeof(prefix)];
+				if (p >= sizeof(prefix))
+					b[n++] = 0x48;
+				if (map)
+					b[n++] = 0x0f;
+				if (map > 1)
+					b[n++] = map == 2 ? 0x38 : 0x3a;
+				bad += walk_modrm(b, n, op & 0xff, mode);
+			}
+		}
+	}
+	assert_int_equal(bad, 0);
+}
+
+/* The same of the VEX maps, with each pp, L and W, and vvvv all ones or not. */
+static void all_opcodes_of_the_vex_maps_agree_with_zydis(void **state)
+{
+	unsigned bad = 0;
+
+	for (unsigned op = 0; op < 3 * 256 && bad < 20; op++) {
+		for (unsigned bits = 0; bits < 32; bits++) { /* pp, L, W, vvvv */
+			for (int mode = INSN_MODE16; mode <= INSN_MODE64; mode++) {
+				uint8_t b[32];
+
+				memset(b, (int)(op * 37 + bits), sizeof(b));
+				b[0] = 0xc4;
+				b[1] = (uint8_t)(0xe0 | (1 + (op >> 8)));
+				b[2] = (uint8_t)((bits & 7) | (bits & 8 ? 0x80 : 0) | (bits & 16 ? 0x78 : 0x58));
+				bad += walk_modrm(b, 3, op & 0xff, mode);
+			}
 		}
 	}
 	assert_int_equal(bad, 0);
@@ -569,6 +643,8 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(lengths_and_legality_agree_with_zydis),
+		cmocka_unit_test(all_opcodes_of_all_maps_agree_with_zydis),
+		cmocka_unit_test(all_opcodes_of_the_vex_maps_agree_with_zydis),
 		cmocka_unit_test(operands_agree_with_zydis),
 		cmocka_unit_test(every_row_can_be_reached),
 		cmocka_unit_test(a_cut_instruction_asks_for_more_and_reads_nothing_behind_it),

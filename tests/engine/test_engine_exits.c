@@ -500,21 +500,63 @@ static void an_extint_is_taken_in_its_window(void **state)
 	assert_int_equal(s.rip, ERIG_HANDLER + 0x33 + 1);
 }
 
-static void code_outside_memory_ends_the_run_and_not_the_engine(void **state)
+/* Runs until an exit that is no load; loads find @len bytes of @code at @base, and ones around them. */
+static enum engine_exit run_from_device(uint64_t base, const void *code, size_t len)
 {
-	static const uint64_t at[] = { ERIG_DEVICE, ERIG_RAM_SIZE - 1, ERIG_LAPIC };
+	struct run_page *run = erig.e->vcpu[0]->run;
+
+	for (;;) {
+		assert_int_equal(erig.ops->vcpu_run(erig.e->vcpu[0]), 0);
+		if (run->exit != ENGINE_EXIT_MMIO || run->mmio.write)
+			return run->exit;
+		for (unsigned i = 0; i < run->mmio.size; i++) {
+			uint64_t at = run->mmio.gpa + i - base;
+
+			run->data[i] = at < len ? ((const uint8_t *)code)[at] : 0xff;
+		}
+	}
+}
+
+static void code_in_holes_of_the_memory_map_is_all_ones(void **state)
+{
+	static const uint64_t at[] = { ERIG_DEVICE, ERIG_DEVICE + 0xffd, ERIG_RAM_SIZE - 1 };
+	struct vcpu_state s;
 
 	erig_start(1);
 	erig_poke(ERIG_RAM_SIZE - 1, 1, 0x48); /* REX.W, and no more */
-	erig_poke(ERIG_CODE, 1, 0xf4);
+	for (unsigned i = 0; i < 3; i++) { /* FF /7 is no instruction */
+		erig_long_mode(0, at[i]);
+		assert_int_equal(run_from_device(0, NULL, 0), ENGINE_EXIT_HALT);
+		erig_get(0, &s);
+		assert_int_equal(s.rip, ERIG_HANDLER + 6 + 1);
+		assert_int_equal(erig_peek(s.gpr[RSP], 8), at[i]);
+	}
+}
+
+static void code_in_a_device_runs_and_may_load_from_it(void **state)
+{
+	static const uint8_t code[] = {
+		0x48, 0xc7, 0xc0, 0x78, 0x56, 0x34, 0x12, /* mov rax, 0x12345678 */
+		0x48, 0x8b, 0x0b,			  /* mov rcx, [rbx] */
+		0xf4,
+	};
+	/* in the middle of a page, across two pages of the device, and from RAM into the device */
+	static const uint64_t at[] = { ERIG_DEVICE + 0x10, ERIG_DEVICE + 0xffd, ERIG_RAM_SIZE - 2 };
+	struct vcpu_state s;
+
+	erig_start(1);
+	erig_poke(ERIG_RAM_SIZE - 2, 2, 0xc748);
 	for (unsigned i = 0; i < 3; i++) {
 		erig_long_mode(0, at[i]);
-		assert_int_equal(erig.ops->vcpu_run(erig.e->vcpu[0]), 0);
-		assert_int_equal(erig.e->vcpu[0]->run->exit, ENGINE_EXIT_INTERNAL);
-		assert_non_null(strstr(erig.e->vcpu[0]->run->internal.why, "outside memory"));
+		erig_get(0, &s);
+		s.gpr[RBX] = at[i] + 2;
+		erig_set(0, &s);
+		assert_int_equal(run_from_device(at[i], code, sizeof(code)), ENGINE_EXIT_HALT);
+		erig_get(0, &s);
+		assert_int_equal(s.rip, at[i] + sizeof(code));
+		assert_int_equal(s.gpr[RAX], 0x12345678);
+		assert_int_equal(s.gpr[RCX], 0x0b8b4812345678c0);
 	}
-	erig_long_mode(0, ERIG_CODE);
-	assert_int_equal(erig_run(0), ENGINE_EXIT_HALT);
 }
 
 static void a_triple_fault_leaves_with_shutdown(void **state)
@@ -547,7 +589,8 @@ int main(int argc, char **argv)
 		TEST(an_msi_always_ends_a_halt),
 		TEST(an_nmi_ends_a_halt_that_was_told),
 		TEST(an_extint_is_taken_in_its_window),
-		TEST(code_outside_memory_ends_the_run_and_not_the_engine),
+		TEST(code_in_holes_of_the_memory_map_is_all_ones),
+		TEST(code_in_a_device_runs_and_may_load_from_it),
 		TEST(a_triple_fault_leaves_with_shutdown),
 	};
 	int status;

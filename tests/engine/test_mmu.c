@@ -296,10 +296,10 @@ static struct cpu *pae(void)
 	sys.c->cr0 |= CR0_PG;
 	sys.c->cr4 = CR4_PAE;
 	sys.c->efer = EFER_NX;
-	sys.c->cr3 = T0 + 0x20; /* PDPTs are aligned to 32 bytes */
 	sys_poke(T0 + 0x20 + 3 * 8, 8, T1 | P);
 	sys_poke(T1 + 511 * 8, 8, T2 | P | W | U);
 	sys_poke(T2 + 510 * 8, 8, PAGE | P | W | U);
+	assert_true(cr3_switch(sys.c, T0 + 0x20)); /* PDPTs are aligned to 32 bytes */
 	cpu_mode_changed(sys.c);
 	return sys.c;
 }

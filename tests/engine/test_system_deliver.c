@@ -374,15 +374,6 @@ static void int_n_in_vm86_needs_iopl_3(void **state)
 	}
 }
 
-static void a_task_gate_ends_the_run_with_internal(void **state)
-{
-	sys_start(SYS_PROT32, 0);
-	sys_poke(SYS_IDT + 0x80 * 8, 8, (uint64_t)SEL_TSS32 << 16 | 0x85ull << 40);
-	assert_int_equal(RUN(0xcd, 0x80), SYS_OTHER);
-	assert_int_equal(sys.run->exit, ENGINE_EXIT_INTERNAL);
-	assert_int_equal(sys.c->gpr[GPR_RIP], SYS_CODE);
-}
-
 /* --- real mode --- */
 
 static void real_mode_pushes_flags_cs_ip_and_iret_pops_them(void **state)
@@ -452,7 +443,6 @@ int main(void)
 		cmocka_unit_test(bad_stack_segment_of_the_tss_is_ts_with_that_selector),
 		cmocka_unit_test(vm86_round_trip_saves_and_restores_segments),
 		cmocka_unit_test(int_n_in_vm86_needs_iopl_3),
-		cmocka_unit_test(a_task_gate_ends_the_run_with_internal),
 		cmocka_unit_test(real_mode_pushes_flags_cs_ip_and_iret_pops_them),
 		cmocka_unit_test(real_mode_vector_beyond_the_limit_leads_to_shutdown),
 		cmocka_unit_test(bound_outside_is_br),

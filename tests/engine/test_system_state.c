@@ -92,6 +92,58 @@ static void set_then_get_gives_the_same_state(void **state)
 	free(b);
 }
 
+static void keys_and_machine_check_registers_are_part_of_the_state(void **state)
+{
+	struct vcpu_state *a, *b;
+	uint32_t pkru = 0x55555554;
+
+	sys_model = "max";
+	sys_start(SYS_LONG, 0);
+	a = get();
+	assert_int_equal(a->xsave_len, XSAVE_PKRU_OFFSET + XSAVE_PKRU_SIZE);
+	colour(a);
+	a->pkrs = 0x12345678;
+	a->mcg_status = 5;
+	a->mcg_ctl = ~0ull;
+	a->cr4 |= CR4_PKE | CR4_PKS;
+	memcpy(a->xsave + XSAVE_PKRU_OFFSET, &pkru, sizeof(pkru));
+	assert_int_equal(cpu_set_state(sys.c, a), 0);
+	assert_int_equal(sys.c->pkru, pkru);
+	b = get();
+	assert_same(a, b);
+	a->xsave[offsetof(struct cpu_xsave, xstate_bv) + 1] = 0; /* initial configuration */
+	assert_int_equal(cpu_set_state(sys.c, a), 0);
+	assert_int_equal(sys.c->pkru, 0);
+	a->pkrs = 1ull << 32;
+	assert_int_equal(cpu_set_state(sys.c, a), -EINVAL);
+	free(a);
+	free(b);
+	sys_model = NULL;
+}
+
+/* What the PDPTEs in memory say does not matter: those that were latched are loaded. */
+static void pdptes_are_part_of_the_state(void **state)
+{
+	struct vcpu_state *s;
+
+	sys_start(SYS_PROT32, 0);
+	s = get();
+	s->cr0 |= CR0_PG;
+	s->cr4 |= CR4_PAE;
+	s->cr3 = 0x100000;
+	s->pdpte[0] = SYS_PML4 + 0x2001;
+	assert_int_equal(cpu_set_state(sys.c, s), 0);
+	assert_int_equal(sys.c->pdpte[0], SYS_PML4 + 0x2001);
+	s->pdpte[3] = 3; /* bit 1 is reserved */
+	assert_int_equal(cpu_set_state(sys.c, s), -EINVAL);
+	s->pdpte[3] = 2; /* not present */
+	assert_int_equal(cpu_set_state(sys.c, s), 0);
+	s->pdpte[3] = 3;
+	s->cr4 &= ~(uint64_t)CR4_PAE; /* another paging mode does not use them */
+	assert_int_equal(cpu_set_state(sys.c, s), 0);
+	free(s);
+}
+
 static void the_record_loads_into_a_fresh_machine(void **state)
 {
 	struct state_writer *w;
@@ -159,12 +211,21 @@ static void states_that_no_cpu_could_be_in_are_refused_and_change_nothing(void *
 	BAD(s->gdt.base = 1ull << 60);
 	BAD(s->lstar = 1ull << 60);
 	BAD(s->pat = 2);
+	BAD(s->pkrs = 4); /* v3 has none */
+	BAD(s->cr4 |= CR4_PKE);
+	BAD(s->mcg_status = 8);
+	BAD(s->mcg_ctl = 1);
+	BAD(s->misc_enable = 2);
+	BAD(s->xsave[offsetof(struct cpu_xsave, xstate_bv) + 1] = 2; s->xsave_len = 4096);
 	BAD(s->mtrr_physbase[0] = 7);
 	BAD(s->apic_base |= 1);
 	BAD(s->apic_base |= 1ull << 50);
 	BAD(s->dr[7] |= 1ull << 32);
 	BAD(s->activity = 9);
-	BAD(s->in_smm = 1);
+	BAD(s->in_smm = 2);
+	BAD(s->smm_nmi_masked = 2);
+	BAD(s->smbase = 1ull << 32);
+	BAD(s->nmi_pending = 3);
 	BAD(s->exception_vector = 40);
 	BAD(s->xsave_len = 100);
 	BAD(s->xsave_len = 5000);
@@ -216,6 +277,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(set_then_get_gives_the_same_state),
 		cmocka_unit_test(the_record_loads_into_a_fresh_machine),
+		cmocka_unit_test(keys_and_machine_check_registers_are_part_of_the_state),
+		cmocka_unit_test(pdptes_are_part_of_the_state),
 		cmocka_unit_test(states_that_no_cpu_could_be_in_are_refused_and_change_nothing),
 		cmocka_unit_test(a_loaded_exception_is_delivered_first),
 		cmocka_unit_test(components_without_their_bit_come_up_in_their_initial_state),

@@ -93,6 +93,11 @@ void mmu_code_stored(struct cpu *c, uint64_t frame)
 {
 }
 
+void mmu_set_pkru(struct cpu *c, uint32_t value)
+{
+	c->pkru = value;
+}
+
 uint64_t seg_linear(struct cpu *c, unsigned seg, uint64_t ea, unsigned size, enum mmu_access access)
 {
 	return (uint32_t)(ea + c->segbase[seg]);

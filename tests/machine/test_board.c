@@ -56,6 +56,54 @@ static void what_nobody_answers_reads_as_ones(void **state)
 	machine_free(m);
 }
 
+static void smi_command_port_pulls_smi_when_it_is_enabled(void **state)
+{
+	struct machine *m = machine_new(16, 1, false);
+
+	out(m, 0xb2, 1, 0x55);
+	assert_int_equal(m->log.smis, 0);
+	out(m, 0x630, 4, 0x21);
+	out(m, 0xb2, 1, 0x55);
+	assert_int_equal(m->log.smis, 1);
+	assert_int_equal(in(m, 0x634, 4), 0x20);
+	machine_free(m);
+}
+
+/* A closed gate lets the second megabyte show the first, RAM and devices alike. */
+static void closed_a20_gate_aliases_the_first_megabyte(void **state)
+{
+	struct machine *m = machine_new(16, 1, false);
+	uint8_t a[2] = { 1, 2 }, got[2];
+	uint64_t at[] = { 0x500, 0x9ffff, 0xb8000, 0xfffff };
+
+	out(m, 0x92, 1, 0);
+	assert_int_equal(m->log.a20_changes, 1);
+	assert_false(m->log.a20 || board_a20(m->board));
+	for (unsigned i = 0; i < 4; i++) {
+		assert_int_equal(ram_write(m->ram, at[i] + 0x100000, &a[1], 1), 0);
+		assert_int_equal(ram_write(m->ram, at[i], &a[0], 1), 0);
+	}
+	assert_int_equal(board_map_a20(m->ram, false), 0);
+	for (unsigned i = 0; i < 4; i++) {
+		ram_get(m->ram, at[i] + 0x100000, got, 1);
+		assert_int_equal(got[0], 1);
+	}
+	assert_int_equal(load(m, 0x1a0000, 1), load(m, 0xa0000, 1));
+	assert_int_equal(ram_read(m->ram, 0x1a0000, got, 1), -EFAULT);
+	ram_get(m->ram, 0x200000, got, 2); /* goes on as RAM */
+	out(m, 0x92, 1, 2);
+	assert_true(m->log.a20);
+	assert_int_equal(board_map_a20(m->ram, true), 0);
+	for (unsigned i = 0; i < 4; i++) {
+		ram_get(m->ram, at[i] + 0x100000, got, 1);
+		assert_int_equal(got[0], 2);
+	}
+	out(m, 0x92, 1, 0);
+	board_reset(m->board);
+	assert_true(m->log.a20);
+	machine_free(m);
+}
+
 static void string_io_passes_every_element(void **state)
 {
 	struct machine *m = machine_new(16, 1, false);
@@ -303,6 +351,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_nobody_answers_reads_as_ones),
+		cmocka_unit_test(smi_command_port_pulls_smi_when_it_is_enabled),
+		cmocka_unit_test(closed_a20_gate_aliases_the_first_megabyte),
 		cmocka_unit_test(string_io_passes_every_element),
 		cmocka_unit_test(the_serial_port_reaches_its_stream),
 		cmocka_unit_test(an_isa_interrupt_comes_out_of_the_8259_pair),

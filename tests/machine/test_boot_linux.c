@@ -119,6 +119,72 @@ static void the_cpu_starts_as_the_protocol_says(void **state)
 	ram_destroy(ram);
 }
 
+/* "32-bit boot protocol": __BOOT_CS and __BOOT_DS flat, ESI the parameters, EBP, EDI and EBX zero. */
+static void check_entry32(struct ram *ram, const struct vcpu_state *c)
+{
+	uint64_t gdt[4];
+
+	assert_int_equal(c->cr0 & 0x80000001, 1);
+	assert_int_equal(c->cr4, 0);
+	assert_int_equal(c->efer, 0);
+	assert_int_equal(c->rflags, 2);
+	assert_int_equal(c->gpr[RBP] | c->gpr[RDI] | c->gpr[RBX], 0);
+	for (unsigned i = 0; i < SEG_COUNT; i++) {
+		assert_int_equal(c->seg[i].selector, i == SEG_CS ? 0x10 : 0x18);
+		assert_int_equal(c->seg[i].attr, i == SEG_CS ? 0xc09b : 0xc093);
+	}
+	ram_get(ram, c->gdt.base, gdt, sizeof(gdt));
+	assert_int_equal(gdt[2], 0x00cf9b000000ffff);
+	assert_int_equal(gdt[3], 0x00cf93000000ffff);
+}
+
+static void kernels_without_a_64_bit_entry_are_entered_in_protected_mode(void **state)
+{
+	struct elf_recipe e = { .narrow = true, .paddr = 16 * MIB, .entry = 16 * MIB + 4, .code = code,
+				.code_len = sizeof(code) };
+	struct bytes elf = make_elf(&e), p = make_payload(KIND_XZ, elf.at, elf.len);
+	struct bytes kernel = make_bzimage(
+		&(struct bzimage_recipe){ .payload = p.at, .payload_len = p.len, .xloadflags = 4 });
+	struct ram *ram = test_ram(32);
+	struct started s;
+
+	start(ram, &kernel, NULL, "x", &s);
+	assert_int_equal(s.cpu.rip, 16 * MIB + 4);
+	check_entry32(ram, &s.cpu);
+	bytes_free(&kernel);
+	bytes_free(&p);
+	bytes_free(&elf);
+	ram_destroy(ram);
+}
+
+/* Before protocol 2.12 there were no flags, and no 64-bit entry. */
+static void a_32_bit_kernel_may_unpack_itself(void **state)
+{
+	struct bytes kernel = make_bzimage(&(struct bzimage_recipe){
+		.payload = code, .payload_len = sizeof(code), .version = 0x20a, .xloadflags = 1 });
+	struct ram *ram = test_ram(32);
+	struct started s;
+
+	start(ram, &kernel, NULL, "x", &s);
+	assert_int_equal(s.cpu.rip, 16 * MIB);
+	check_entry32(ram, &s.cpu);
+	bytes_free(&kernel);
+	ram_destroy(ram);
+}
+
+static void the_last_paragraph_of_an_image_need_not_be_full(void **state)
+{
+	struct ram *ram = test_ram(32);
+	struct bytes kernel = make_bzimage(&(struct bzimage_recipe){ .payload = code, .payload_len = sizeof(code) });
+	struct started s;
+
+	poke(&kernel, 0x248, 8, 0); /* no payload */
+	kernel.len -= 15;
+	start(ram, &kernel, NULL, "x", &s);
+	bytes_free(&kernel);
+	ram_destroy(ram);
+}
+
 static void application_processors_get_the_mtrrs_of_the_first_cpu(void **state)
 {
 	struct ram *ram = test_ram(32);
@@ -327,7 +393,7 @@ static void damaged_headers_are_told(void **state)
 {
 	fails(poked(0x1fe, 2, 0), 32, "no boot flag");
 	fails(poked(0x206, 2, 0x204), 32, "boot protocol only up to 2.04");
-	fails(poked(0x236, 2, 2), 32, "32-bit kernel");
+	fails(poked(0x236, 2, 2), 32, "its header is of a 32-bit kernel");
 	fails(poked(0x211, 1, 0), 32, "zImage");
 	fails(poked(0x201, 1, 0x20), 32, "setup header is too short");
 	fails(poked(0x1f1, 1, 64), 32, "inside its setup sectors");
@@ -346,7 +412,8 @@ static void truncated_kernels_are_told(void **state)
 
 	bytes_free(&k);
 	fails(cut(1), 32, "too short for any kernel");
-	fails(cut(0x200), 32, "too short for any kernel");
+	fails(cut(0x1ff), 32, "too short for any kernel");
+	fails(cut(0x201), 32, "too short for any kernel"); /* of 512 bytes it is a boot sector */
 	fails(cut(0x220), 32, "inside its setup header");
 	fails(cut(0x400), 32, "inside its setup sectors");
 	fails(cut(len - 16), 32, "inside its protected-mode part");
@@ -400,7 +467,7 @@ static void payloads_of_the_wrong_kind_are_told(void **state)
 	payload_elf(&e, "ELF file for 64-bit ARM");
 	e.machine = 0;
 	e.narrow = true;
-	payload_elf(&e, "payload is a 32-bit kernel");
+	payload_elf(&e, "its header is of a 64-bit kernel");
 	e.narrow = false;
 	e.entry = 1 * MIB;
 	payload_elf(&e, "entry point 0x100000 is not in its segments");
@@ -452,6 +519,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_payload_of_every_format_is_unpacked_and_entered),
 		cmocka_unit_test(the_cpu_starts_as_the_protocol_says),
+		cmocka_unit_test(kernels_without_a_64_bit_entry_are_entered_in_protected_mode),
+		cmocka_unit_test(a_32_bit_kernel_may_unpack_itself),
+		cmocka_unit_test(the_last_paragraph_of_an_image_need_not_be_full),
 		cmocka_unit_test(application_processors_get_the_mtrrs_of_the_first_cpu),
 		cmocka_unit_test(boot_params_hold_header_command_line_and_rsdp),
 		cmocka_unit_test(no_command_line_is_an_empty_one),

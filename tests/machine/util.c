@@ -46,6 +46,19 @@ static void log_nmi(void *opaque)
 	((struct wires_log *)opaque)->nmis++;
 }
 
+static void log_smi(void *opaque)
+{
+	((struct wires_log *)opaque)->smis++;
+}
+
+static void log_a20(void *opaque, bool open)
+{
+	struct wires_log *log = opaque;
+
+	log->a20_changes++;
+	log->a20 = open;
+}
+
 static void log_event(void *opaque, enum board_event event, unsigned code)
 {
 	struct wires_log *l = opaque;
@@ -110,7 +123,7 @@ struct machine *machine_new(unsigned mib, unsigned cpus, bool debug_exit)
 		.debug_exit = debug_exit,
 		.serial = { put_serial, &m->log },
 		.debugcon = { put_debugcon, &m->log },
-		.wires = { log_msi, log_routes, log_extint, log_nmi, log_event, log_timer, &m->log },
+		.wires = { log_msi, log_routes, log_extint, log_nmi, log_smi, log_a20, log_event, log_timer, &m->log },
 	};
 	assert_int_equal(board_create(&config, &m->board, &err), 0);
 	return m;

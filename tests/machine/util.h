@@ -24,6 +24,8 @@ struct wires_log {
 	struct engine_msi route[32];
 	unsigned routes;
 	bool extint;
+	unsigned smis, a20_changes;
+	bool a20; /* the gate is open */
 	enum board_event event;
 	unsigned code;
 	uint64_t timer_ns;

@@ -290,6 +290,12 @@ static void fake_smi(struct engine_vcpu *vcpu)
 {
 }
 
+static int fake_slots_changed(struct engine *engine)
+{
+	fake.slots_changes++;
+	return 0;
+}
+
 static int fake_dirty_log_sync(struct engine *engine)
 {
 	return 0;
@@ -316,6 +322,7 @@ static const struct engine_ops fake_ops = {
 	.msi = fake_msi,
 	.set_routes = fake_set_routes,
 	.clock_changed = fake_clock_changed,
+	.slots_changed = fake_slots_changed,
 };
 
 int engine_create(const char *spec, const struct engine_config *config, struct engine **out, char *why, size_t why_len,
@@ -361,12 +368,14 @@ struct board {
 	uint32_t writes; /* its saved state */
 	struct vm_timers timers;
 	struct vm_timer timer;
+	bool a20_closed;
 	int kept; /* a byte that the serial stream refused, or -1 */
 	pthread_mutex_t lock;
 };
 
 static const struct state_field board_fields[] = {
 	STATE_UINT(struct board, writes),
+	STATE_UINT(struct board, a20_closed),
 	STATE_END,
 };
 static const struct state_class board_class = { "fake-board", 1, board_fields };
@@ -407,6 +416,8 @@ void board_destroy(struct board *board)
 void board_reset(struct board *board)
 {
 	fake.resets++;
+	board->a20_closed = false;
+	board->config.wires.a20(board->config.wires.opaque, true);
 }
 
 static void write_down(bool mmio, bool write, uint64_t addr, unsigned size, unsigned count, const void *data)
@@ -421,6 +432,7 @@ static void write_down(bool mmio, bool write, uint64_t addr, unsigned size, unsi
 		fake.log[n].size = size;
 		fake.log[n].count = count;
 		fake.log[n].value = 0;
+		fake.log[n].a20_mapped_closed = fake.a20_mapped_closed;
 		if (write)
 			memcpy(&fake.log[n].value, data, size < 8 ? size : 8);
 	}
@@ -440,6 +452,10 @@ static void port_write(struct board *b, uint16_t port, uint32_t value)
 	case PORT_RAISE_INTR: w->extint(w->opaque, true); break;
 	case PORT_TIMER:
 		vm_timer_set(&b->timers, &b->timer, vm_clock_ns(b->config.clock) + value * 1000ull);
+		break;
+	case PORT_A20:
+		b->a20_closed = !(value & 2);
+		w->a20(w->opaque, !b->a20_closed);
 		break;
 	case PORT_NMI_ROUTE: w->routes(w->opaque, &nmi, 1); break;
 	case PORT_SERIAL:
@@ -512,6 +528,20 @@ int board_load(struct board *board, struct state_reader *r)
 	return state_load(r, &board_class, 0, board);
 }
 
+bool board_a20(struct board *board)
+{
+	return !board->a20_closed;
+}
+
+int board_map_a20(struct ram *ram, bool open)
+{
+	if (!open && !fake.a20_mapped_closed && fake.a20_was_closed)
+		fake.saved_open = true;
+	fake.a20_was_closed |= !open;
+	fake.a20_mapped_closed = !open;
+	return 0;
+}
+
 int board_map_ram(struct ram *ram, struct error *err)
 {
 	struct ram_slot low = { .gpa = 0, .size = ram->size / 2, .offset = 0 };
@@ -530,6 +560,7 @@ int boot_load(struct ram *ram, const struct boot_config *config, struct vcpu_sta
 	if (strcmp(config->kernel, "bad") == 0)
 		return error_set(err, -ENOENT, STATUS_INPUT, "cannot load %s", "it is bad", "name another", config->kernel);
 	fake.boots++;
+	fake.booted_open = !fake.a20_mapped_closed;
 	bsp->rip = 0;
 	return 0;
 }

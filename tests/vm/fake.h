@@ -53,6 +53,7 @@ enum {
 	PORT_RAISE_INTR = 0x504,
 	PORT_TIMER = 0x505, /* in value microseconds */
 	PORT_NMI_ROUTE = 0x506,
+	PORT_A20 = 0x92, /* bit 1: open */
 	PORT_SERIAL = 0x3f8, /* to the serial stream; refused bytes are kept */
 };
 
@@ -77,6 +78,9 @@ struct fake {
 	unsigned cpus;
 	struct fake_vcpu vcpu[VCPUS_MAX];
 	_Atomic uint32_t go[4];
+	_Atomic unsigned slots_changes;
+	_Atomic bool a20_mapped_closed; /* as board_map_a20 was last asked for */
+	bool a20_was_closed, booted_open, saved_open;	/* so at the last boot; at some moment when it was asked again, being closed */
 	_Atomic unsigned boots, resets, timers, routes, clock_changes, eois;
 	/* accesses that reached the board, in order */
 	pthread_mutex_t lock;
@@ -86,6 +90,7 @@ struct fake {
 		uint64_t addr;
 		unsigned size, count;
 		uint64_t value;
+		bool a20_mapped_closed; /* at this moment */
 	} log[FAKE_LOG];
 	const struct board_config *config;
 };

@@ -20,6 +20,9 @@ static struct fake {
 	enum gdb_action action[VCPUS_MAX];
 	uint64_t breakpoint[ENGINE_BREAKPOINTS_MAX];
 	unsigned breakpoints;
+	unsigned watches;
+	struct engine_watch watch[ENGINE_WATCHES_MAX];
+	uint64_t watched; /* address of the watch that stopped CPU 1, or 0 */
 } fake;
 
 static int fake_get_state(void *opaque, unsigned cpu, struct vcpu_state *s)
@@ -293,6 +296,51 @@ static void a_stop_at_a_breakpoint_says_so_when_the_debugger_understands(void **
 	assert_string_equal(output(), "T05thread:2;hwbreak:;");
 }
 
+static int fake_watch(void *opaque, const struct engine_watch *watch, unsigned count)
+{
+	fake.watches = count;
+	memcpy(fake.watch, watch, count * sizeof(*watch));
+	return 0;
+}
+
+static bool fake_watched(void *opaque, unsigned cpu, uint64_t *linear)
+{
+	*linear = fake.watched;
+	return cpu == 1 && fake.watched;
+}
+
+static void watchpoints_are_given_to_the_target_and_told_in_stops(void **state)
+{
+	struct gdb_target watching = target;
+
+	watching.watch = fake_watch;
+	watching.watched = fake_watched;
+	gdb_session_begin(&session, &watching);
+	assert_string_equal(ask("Z2,1234,4"), "OK");
+	assert_string_equal(ask("Z2,1234,4"), "OK"); /* twice is once */
+	assert_string_equal(ask("Z3,2000,8"), "OK");
+	assert_string_equal(ask("Z4,3000,1"), "OK");
+	assert_string_equal(ask("Z2,1234,0"), "E16");
+	assert_int_equal(fake.watches, 3);
+	assert_true(fake.watch[0].linear == 0x1234 && fake.watch[0].len == 4);
+	assert_true(fake.watch[0].store && !fake.watch[0].load);
+	assert_true(!fake.watch[1].store && fake.watch[1].load);
+	assert_true(fake.watch[2].store && fake.watch[2].load);
+	for (unsigned i = 0; i < 3; i++) {
+		static const char *const told[] = { "T05thread:2;watch:1234;", "T05thread:2;rwatch:2000;", "T05thread:2;awatch:3000;" };
+
+		assert_null(ask("c"));
+		fake.watched = fake.watch[i].linear;
+		gdb_session_stopped(&session, 1, GDB_SIGTRAP);
+		assert_string_equal(output(), told[i]);
+	}
+	assert_string_equal(ask("z2,1234,4"), "OK");
+	assert_int_equal(fake.watches, 2);
+	assert_null(ask("c"));
+	gdb_session_stopped(&session, 0, GDB_SIGTRAP); /* not by a watch */
+	assert_string_equal(output(), "T05thread:1;");
+}
+
 static void vcont_gives_each_thread_its_leftmost_action(void **state)
 {
 	assert_string_equal(ask("vCont?"), "vCont;c;C;s;S");
@@ -417,6 +465,7 @@ int main(void)
 		T(memory_is_read_and_written_within_bounds),
 		T(breakpoints_are_given_to_the_target_on_resume),
 		T(a_stop_at_a_breakpoint_says_so_when_the_debugger_understands),
+		T(watchpoints_are_given_to_the_target_and_told_in_stops),
 		T(vcont_gives_each_thread_its_leftmost_action),
 		T(while_running_only_an_interrupt_and_a_kill_are_heard),
 		T(threads_are_the_vcpus),

@@ -28,9 +28,11 @@ static const struct act script[] = {
 	DO(SPIN),
 };
 
+static const char *model; /* of the next VM; NULL: the default */
+
 static int make(unsigned cpus, uint64_t mem)
 {
-	struct vm_config config = { .name = "test", .cpus = cpus, .mem = mem, .kernel = "kernel" };
+	struct vm_config config = { .name = "test", .cpu = model, .cpus = cpus, .mem = mem, .kernel = "kernel" };
 	struct error err;
 	int ret;
 
@@ -140,6 +142,13 @@ static void a_vm_of_another_shape_is_refused(void **state)
 	state_reader_destroy(r);
 	vm_destroy(vm);
 	assert_int_equal(make(2, 32 << 20), 0);
+	assert_int_equal(state_reader_create(bytes, len, &r), 0);
+	assert_int_equal(vm_load(vm, r, &err), -EXDEV);
+	state_reader_destroy(r);
+	vm_destroy(vm);
+	model = "max";
+	assert_int_equal(make(2, 16 << 20), 0);
+	model = NULL;
 	assert_int_equal(state_reader_create(bytes, len, &r), 0);
 	assert_int_equal(vm_load(vm, r, &err), -EXDEV);
 	state_reader_destroy(r);

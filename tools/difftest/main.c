@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,10 +20,12 @@ static struct {
 	unsigned max_reports;
 } args = { .count = 100000, .max_reports = 20 };
 
-/* Cases of each row and mode (0: 32, 1: 64); completed: without an exception */
-static struct {
+/* Cases of each row and kind; completed: without an exception */
+static struct coverage {
 	uint32_t run, completed, different;
-} coverage[ROWS][2];
+} coverage[ROWS][DT_KINDS];
+
+static const char *const kind_names[DT_KINDS] = { "64", "32", "16", "ldt" };
 
 static void usage(FILE *f)
 {
@@ -31,7 +34,8 @@ static void usage(FILE *f)
 	      "  --count N     instructions to run (100000)\n"
 	      "  --seed N      of the generator; default: the time\n"
 	      "  --index N     run this one case of the seed alone, and show it\n"
-	      "  --mode M      64, 32 or both (both)\n"
+	      "  --mode M,...  64: 64-bit mode; 32: 32-bit code, flat; 16: 16-bit code, ldt: 32-bit code, both with\n"
+	      "                segments of all kinds from the LDT; both: 64,32; all (all)\n"
 	      "  --row NAME    only this mnemonic, as the opcode table has it\n"
 	      "  --block N     straight lines of N instructions, at most 16 (1)\n"
 	      "  --list        list how often each row ran\n"
@@ -72,13 +76,22 @@ static void print_vectors(const struct dt_state *s)
 	}
 }
 
+static void print_segments(const struct dt_case *c)
+{
+	static const char *const names[SEG_COUNT] = { "es", "cs", "ss", "ds", "fs", "gs" };
+
+	for (unsigned i = 0; i < SEG_COUNT; i++)
+		printf("    %s %04x base %08" PRIx64 " limit %08x attr %05x\n", names[i], c->in.sel[i], c->seg[i].base,
+		       c->seg[i].limit, c->seg[i].attr);
+}
+
 static void print_case(const struct dt_case *c)
 {
 	struct insn in;
 	char text[128] = "(illegal)";
 	unsigned at = 0;
 
-	printf("#%" PRIu64 " mode %d, row %u", c->index, c->mode == INSN_MODE64 ? 64 : 32, c->row);
+	printf("#%" PRIu64 " mode %s, row %u", c->index, kind_names[c->kind], c->row);
 	for (unsigned k = 0; k < c->count; k++) {
 		int len = c->decoded > 0 ? insn_decode(c->bytes + at, sizeof(c->bytes) - at, c->mode, &in) : -1;
 
@@ -95,7 +108,7 @@ static void print_case(const struct dt_case *c)
 	if (c->has_ea) {
 		printf("    memory operand at %" PRIx64 ":", c->ea);
 		for (unsigned i = 0; i < 16; i++) {
-			const uint8_t *p = gen_memory(c->ea + i);
+			const uint8_t *p = gen_memory(c, c->ea + i);
 
 			if (p)
 				printf(" %02x", *p);
@@ -104,6 +117,14 @@ static void print_case(const struct dt_case *c)
 		}
 		printf("\n");
 	}
+	if (c->poke_len) {
+		printf("    before, at %" PRIx64 ":", c->poke_la);
+		for (unsigned i = 0; i < c->poke_len; i++)
+			printf(" %02x", c->poke[i]);
+		printf("\n");
+	}
+	if (c->kind == DT_KIND_16 || c->kind == DT_KIND_LDT)
+		print_segments(c);
 }
 
 static bool uses_vectors(const struct dt_case *c)
@@ -128,19 +149,20 @@ static unsigned run_batch(uint64_t first, unsigned n)
 	native_run(cases, n, native);
 	for (unsigned i = 0; i < n; i++) {
 		const struct dt_case *c = &cases[i];
+		struct coverage *count = &coverage[c->row][c->kind];
 		bool equal;
 
 		soft_run(c, &soft);
 		equal = compare_results(c, &native[i], &soft, why, sizeof(why));
-		coverage[c->row][c->mode == INSN_MODE64].run++;
+		count->run++;
 		if (native[i].vector == EXC_BP) {
-			coverage[c->row][c->mode == INSN_MODE64].completed++;
+			count->completed++;
 			completed++;
 		}
 		if (equal && !args.one)
 			continue;
 		if (!equal) {
-			coverage[c->row][c->mode == INSN_MODE64].different++;
+			count->different++;
 			bad++;
 			if (reports++ >= args.max_reports)
 				continue;
@@ -158,6 +180,29 @@ static unsigned run_batch(uint64_t first, unsigned n)
 		fputs(why, stdout);
 	}
 	return bad;
+}
+
+/* A set of kinds, or 0. */
+static unsigned parse_kinds(char *text)
+{
+	unsigned kinds = 0;
+
+	for (char *word = strtok(text, ","); word; word = strtok(NULL, ",")) {
+		unsigned k = 0;
+
+		if (!strcmp(word, "all"))
+			kinds |= (1u << DT_KINDS) - 1;
+		else if (!strcmp(word, "both"))
+			kinds |= 1u << DT_KIND_64 | 1u << DT_KIND_32;
+		else {
+			while (k < DT_KINDS && strcmp(word, kind_names[k]))
+				k++;
+			if (k == DT_KINDS)
+				return 0;
+			kinds |= 1u << k;
+		}
+	}
+	return kinds;
 }
 
 static int parse(int argc, char **argv, struct dt_options *o)
@@ -182,9 +227,8 @@ static int parse(int argc, char **argv, struct dt_options *o)
 			args.count = 1;
 			break;
 		case 'm':
-			o->mode64 = !strcmp(optarg, "64") || !strcmp(optarg, "both");
-			o->mode32 = !strcmp(optarg, "32") || !strcmp(optarg, "both");
-			if (!o->mode64 && !o->mode32)
+			o->kinds = parse_kinds(optarg);
+			if (!o->kinds)
 				return -1;
 			break;
 		case 'r': o->row = optarg; break;
@@ -208,12 +252,12 @@ static void print_list(void)
 	for (unsigned r = 0; r < opcode_count && r < ROWS; r++) {
 		const struct opcode *op = &opcode_table[r];
 
-		if (!(op->attr & (OP_USER | OP_CPL0)))
+		if (!(op->attr & (OP_USER | OP_CPL0)) && !coverage[r][DT_KIND_32].run)
 			continue;
 		printf("%4u %-16s map %u %02x", r, op->name, op->map, op->opcode);
-		for (int m = 1; m >= 0; m--)
-			printf("  %s: %8u run %8u completed %u differ", m ? "64" : "32", coverage[r][m].run,
-			       coverage[r][m].completed, coverage[r][m].different);
+		for (unsigned k = 0; k < DT_KINDS; k++)
+			printf("  %s: %8u run %8u completed %u differ", kind_names[k], coverage[r][k].run,
+			       coverage[r][k].completed, coverage[r][k].different);
 		printf("\n");
 	}
 }
@@ -222,21 +266,37 @@ static void print_list(void)
 static void print_bad_rows(void)
 {
 	for (unsigned r = 0; r < opcode_count && r < ROWS; r++)
-		for (unsigned m = 0; m < 2; m++)
-			if (coverage[r][m].different)
+		for (unsigned k = 0; k < DT_KINDS; k++)
+			if (coverage[r][k].different)
 				printf("row %u %s (map %u %02x, mode %s): %u of %u differ\n", r, opcode_table[r].name,
-				       opcode_table[r].map, opcode_table[r].opcode, m ? "64" : "32",
-				       coverage[r][m].different, coverage[r][m].run);
+				       opcode_table[r].map, opcode_table[r].opcode, kind_names[k],
+				       coverage[r][k].different, coverage[r][k].run);
+}
+
+/* Whoever started this may ignore or block what is to end it, and a run can be long. */
+static void allow_termination(void)
+{
+	static const int signals[] = { SIGTERM, SIGALRM };
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (unsigned i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
+		signal(signals[i], SIG_DFL);
+		sigaddset(&set, signals[i]);
+	}
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
 }
 
 int main(int argc, char **argv)
 {
-	struct dt_options o = { .seed = (uint64_t)time(NULL), .mode64 = true, .mode32 = true, .low_pages = true, .block = 1 };
+	struct dt_options o = { .seed = (uint64_t)time(NULL), .kinds = (1u << DT_KINDS) - 1, .low_pages = true, .block = 1 };
 	uint64_t done = 0, bad = 0;
+	bool ldt;
 	struct timespec t0, t1;
 	double seconds;
 	int r;
 
+	allow_termination();
 	if (parse(argc, argv, &o)) {
 		usage(stderr);
 		return STATUS_USAGE;
@@ -246,14 +306,20 @@ int main(int argc, char **argv)
 		fprintf(stderr, "difftest: no such row can be run: %s\n", o.row ? o.row : "(any)");
 		return STATUS_USAGE;
 	}
-	r = native_init(&o.low_pages);
+	r = native_init(&o.low_pages, &ldt);
 	if (!r)
 		r = soft_init(o.low_pages);
 	if (r) {
 		printf("skipped: the tester cannot be set up here: %s\n", strerror(-r));
 		return STATUS_SKIPPED;
 	}
+	if (!ldt && (o.kinds &= ~(1u << DT_KIND_16 | 1u << DT_KIND_LDT)) == 0) {
+		printf("skipped: this kernel's modify_ldt does not give the segments\n");
+		return STATUS_SKIPPED;
+	}
 	gen_init(&o);
+	if (!args.json && !ldt)
+		printf("without modes 16 and ldt: this kernel's modify_ldt does not give the segments\n");
 	if (!args.json)
 		printf("seed %" PRIu64 ", %u rows\n", o.seed, gen_rows());
 	fflush(stdout);

@@ -13,6 +13,7 @@
  */
 #include "difftest.h"
 
+#include <asm/ldt.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -24,6 +25,7 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <ucontext.h>
@@ -47,8 +49,7 @@ struct shared {
 static struct shared *sh;
 static uint8_t *code_alias; /* writable view of the code pages */
 static uint8_t *code_view = (uint8_t *)(uintptr_t)DT_CODE;
-static uint8_t *data = (uint8_t *)(uintptr_t)DT_DATA;
-static uint8_t *low_pages; /* NULL: could not be mapped */
+static struct dt_memory memory; /* low: NULL when it could not be mapped */
 static pid_t child;
 
 /* --- the child --- */
@@ -56,7 +57,7 @@ static pid_t child;
 static uint64_t own_fs, own_gs;	  /* the child's */
 uint64_t dt_case_fs, dt_case_gs;  /* of the case that ended, then of the next */
 uint64_t dt_own_fs, dt_own_gs;
-uint32_t dt_case_sel[4]; /* DS, ES, FS, GS of the case that ended */
+uint32_t dt_case_sel[4] __attribute__((aligned(16))); /* DS, ES, FS, GS of the case that ended, then of the next */
 static int current = FIRST_RUN;
 static uint32_t batch_end;
 static greg_t start_gregs[NGREG];
@@ -108,6 +109,21 @@ __asm__(".text\n"
 	"	subq $8, %rsp\n"
 	"	call dt_on_signal\n"
 	"	addq $8, %rsp\n"
+	"	movq $0x2b0000002b, %rax\n"
+	"	movq dt_case_sel(%rip), %rcx\n"
+	"	xorq %rax, %rcx\n"
+	"	xorq dt_case_sel+8(%rip), %rax\n"
+	"	orq %rax, %rcx\n"
+	"	jz 2f\n"
+	"	movl dt_case_sel(%rip), %eax\n"
+	"	movl %eax, %ds\n"
+	"	movl dt_case_sel+4(%rip), %eax\n"
+	"	movl %eax, %es\n"
+	"	movl dt_case_sel+8(%rip), %eax\n"
+	"	movl %eax, %fs\n"
+	"	movl dt_case_sel+12(%rip), %eax\n"
+	"	movl %eax, %gs\n"
+	"2:\n"
 	"	movq dt_case_fs(%rip), %rax\n"
 	"	wrfsbase %rax\n"
 	"	movq dt_case_gs(%rip), %rax\n"
@@ -190,12 +206,12 @@ static void save_result(struct dt_result *r, const ucontext_t *uc)
 	r->error = (uint32_t)g[REG_ERR];
 	r->cr2 = r->vector == EXC_PF ? (uint64_t)g[REG_CR2] : 0;
 	save_fp(&r->out, (const uint8_t *)uc->uc_mcontext.fpregs);
-	dt_memory_diff(data, low_pages, r);
+	dt_memory_diff(&memory, r);
 }
 
 static void place_code(const struct dt_case *c, bool put)
 {
-	uint8_t *p = code_alias + (c->in.rip - DT_CODE);
+	uint8_t *p = code_alias + dt_code_at(c->code);
 
 	if (put)
 		memcpy(p, c->bytes, c->avail < c->len ? c->avail : c->len);
@@ -206,18 +222,22 @@ static void place_code(const struct dt_case *c, bool put)
 static void load_case(const struct dt_case *c, ucontext_t *uc)
 {
 	greg_t *g = uc->uc_mcontext.gregs;
-	uint64_t cs = c->mode == INSN_MODE64 ? DT_CODE64_SEL : DT_CODE32_SEL;
 
 	place_code(c, true);
+	dt_memory_poke(&memory, c);
 	for (unsigned i = 0; i < 16; i++)
 		g[greg_of[i]] = (greg_t)c->in.gpr[i];
 	g[REG_RIP] = (greg_t)c->in.rip;
 	g[REG_EFL] = (greg_t)c->in.rflags;
-	g[REG_CSGSFS] = (greg_t)(cs | (uint64_t)DT_DATA_SEL << 48);
+	g[REG_CSGSFS] = (greg_t)(c->in.sel[SEG_CS] | (uint64_t)c->in.sel[SEG_SS] << 48);
 	uc->uc_flags |= UC_SIGCONTEXT_SS_ | UC_STRICT_RESTORE_SS_;
 	load_fp(&c->in, (uint8_t *)uc->uc_mcontext.fpregs);
 	dt_case_fs = c->in.fs_base;
 	dt_case_gs = c->in.gs_base;
+	dt_case_sel[0] = c->in.sel[SEG_DS];
+	dt_case_sel[1] = c->in.sel[SEG_ES];
+	dt_case_sel[2] = c->in.sel[SEG_FS];
+	dt_case_sel[3] = c->in.sel[SEG_GS];
 }
 
 /* Back to where the child raised its first signal. */
@@ -228,6 +248,8 @@ static void load_start(ucontext_t *uc)
 	memcpy(uc->uc_mcontext.fpregs, start_fp, start_fp_len);
 	dt_case_fs = dt_own_fs;
 	dt_case_gs = dt_own_gs;
+	for (unsigned i = 0; i < 4; i++)
+		dt_case_sel[i] = DT_DATA_SEL;
 }
 
 void dt_on_signal(int sig, siginfo_t *info, void *context)
@@ -283,14 +305,16 @@ static void load_selectors(void)
 static void touch_pages(void)
 {
 	for (unsigned i = 0; i < DT_DATA_PAGES; i++)
-		*(volatile uint8_t *)(data + i * DT_PAGE);
+		*(volatile uint8_t *)(memory.data + i * DT_PAGE);
+	*(volatile uint8_t *)memory.top;
 	for (unsigned i = 0; i < DT_CODE_PAGES; i++)
 		*(volatile uint8_t *)(code_view + i * DT_PAGE);
-	for (unsigned i = 0; low_pages && i < DT_LOW_PAGES; i++)
-		*(volatile uint8_t *)(low_pages + i * DT_PAGE);
+	*(volatile uint8_t *)(code_view + (DT_CODE_TOP - DT_CODE));
+	for (unsigned i = 0; memory.low && i < DT_LOW_PAGES; i++)
+		*(volatile uint8_t *)(memory.low + i * DT_PAGE);
 }
 
-static _Noreturn void child_main(void)
+static _Noreturn void child_main(pid_t parent)
 {
 	static uint8_t stack[65536] __attribute__((aligned(64)));
 	static const int signals[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS };
@@ -299,6 +323,8 @@ static _Noreturn void child_main(void)
 	uint32_t eax, ebx, ecx, edx;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent) /* it died before: nobody would end this loop */
+		_exit(0);
 	/* length of the standard-format XSAVE area for what is enabled in XCR0 */
 	__asm__ volatile("cpuid" : "=a"(eax), "=b"(ebx), "=c"(ecx), "=d"(edx) : "a"(13), "c"(0));
 	start_fp_len = ebx < sizeof(start_fp) ? ebx : sizeof(start_fp);
@@ -337,8 +363,9 @@ static int map_at(uint64_t la, size_t len, int prot)
 static int map_code(void)
 {
 	int fd = memfd_create("difftest-code", MFD_CLOEXEC);
-	size_t len = DT_CODE_PAGES * DT_PAGE;
-	void *p;
+	size_t low = DT_CODE_PAGES * DT_PAGE, len = low + DT_PAGE;
+	void *top = (void *)(uintptr_t)DT_CODE_TOP;
+	bool ok;
 
 	if (fd < 0)
 		return -errno;
@@ -347,10 +374,45 @@ static int map_code(void)
 		return -errno;
 	}
 	code_alias = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
-	memset(code_alias, 0xcc, len);
-	p = mmap(code_view, len, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_POPULATE | MAP_FIXED_NOREPLACE, fd, 0);
+	ok = code_alias != MAP_FAILED &&
+	     mmap(code_view, low, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_POPULATE | MAP_FIXED_NOREPLACE, fd, 0) == code_view &&
+	     mmap(top, DT_PAGE, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_POPULATE | MAP_FIXED_NOREPLACE, fd, (off_t)low) == top;
 	close(fd);
-	return p == code_view && code_alias != MAP_FAILED ? 0 : -EEXIST;
+	if (ok)
+		memset(code_alias, 0xcc, len);
+	return ok ? 0 : -EEXIST;
+}
+
+/*
+ * Loads the LDT of segments.c. False where the kernel has no modify_ldt, or does not take 16-bit segments
+ * (CONFIG_X86_16BIT), or what it made differs.
+ */
+static bool load_ldt(void)
+{
+	static uint64_t made[DT_LDT_ENTRIES];
+
+	for (unsigned i = 0; i < DT_LDT_ENTRIES; i++) {
+		uint64_t d = dt_ldt[i];
+		struct user_desc u = {
+			.entry_number = i,
+			.base_addr = (uint32_t)((d >> 16 & 0xffffff) | (d >> 56) << 24),
+			.limit = (uint32_t)((d & 0xffff) | (d >> 48 & 15) << 16),
+			.seg_32bit = d >> 54 & 1, .contents = d >> 42 & 3, .read_exec_only = !(d >> 41 & 1),
+			.limit_in_pages = d >> 55 & 1, .seg_not_present = !(d >> 47 & 1), .useable = d >> 52 & 1,
+		};
+
+		if (d && syscall(SYS_modify_ldt, 0x11, &u, sizeof(u)))
+			return false;
+	}
+	return syscall(SYS_modify_ldt, 0, made, sizeof(made)) > 0 && !memcmp(made, dt_ldt, sizeof(made));
+}
+
+static void restore_memory(void)
+{
+	memcpy(memory.data, dt_pristine, 2 * DT_PAGE);
+	memcpy(memory.top, dt_pristine + DT_AT_TOP, DT_PAGE);
+	if (memory.low)
+		memcpy(memory.low, dt_pristine + DT_AT_LOW, DT_LOW_PAGES * DT_PAGE);
 }
 
 /* The model's instructions are all on the host, and user code may use FS and GS bases. */
@@ -361,23 +423,26 @@ static bool host_has_all(void)
 	       __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("aes");
 }
 
-int native_init(bool *low)
+int native_init(bool *low, bool *ldt)
 {
 	int r = host_has_all() ? map_code() : -ENOTSUP;
 
 	if (r)
 		return r;
 	r = map_at(DT_DATA, DT_DATA_PAGES * DT_PAGE, PROT_READ | PROT_WRITE);
+	if (!r)
+		r = map_at(DT_TOP, DT_PAGE, PROT_READ | PROT_WRITE);
 	if (r)
 		return r;
+	*ldt = load_ldt();
+	memory.data = (uint8_t *)(uintptr_t)DT_DATA;
+	memory.top = (uint8_t *)(uintptr_t)DT_TOP;
 	*low = *low && !map_at(DT_LOW, DT_LOW_PAGES * DT_PAGE, PROT_READ | PROT_WRITE);
 	if (*low)
-		low_pages = (uint8_t *)(uintptr_t)DT_LOW;
-	memcpy(data, dt_pristine, 2 * DT_PAGE);
-	if (low_pages)
-		memcpy(low_pages, dt_pristine + 2 * DT_PAGE, DT_LOW_PAGES * DT_PAGE);
-	memcpy(data + 2 * DT_PAGE, dt_pristine + DT_MEM, DT_PAGE);
-	if (mprotect(data + 2 * DT_PAGE, DT_PAGE, PROT_READ))
+		memory.low = (uint8_t *)(uintptr_t)DT_LOW;
+	restore_memory();
+	memcpy(memory.data + 2 * DT_PAGE, dt_pristine + DT_MEM, DT_PAGE);
+	if (mprotect(memory.data + 2 * DT_PAGE, DT_PAGE, PROT_READ))
 		return -errno;
 	sh = mmap(NULL, sizeof(*sh), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	return sh == MAP_FAILED ? -errno : 0;
@@ -385,10 +450,12 @@ int native_init(bool *low)
 
 static void start_child(void)
 {
+	pid_t self = getpid();
+
 	fflush(NULL);
 	child = fork();
 	if (child == 0)
-		child_main();
+		child_main(self);
 	if (child < 0) {
 		perror("difftest: fork");
 		exit(4);
@@ -432,9 +499,7 @@ static unsigned wait_batch(void)
 /* A case that ended its child may have left anything behind. */
 static void restore_pages(const struct dt_case *c)
 {
-	memcpy(data, dt_pristine, 2 * DT_PAGE);
-	if (low_pages)
-		memcpy(low_pages, dt_pristine + 2 * DT_PAGE, DT_LOW_PAGES * DT_PAGE);
+	restore_memory();
 	place_code(c, false);
 }
 

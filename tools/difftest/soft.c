@@ -21,11 +21,12 @@
 /* Guest-physical addresses */
 enum {
 	PML4 = 0x1000, PDPT = 0x2000, PD = 0x3000, PT = 0x4000, /* PT: up to three */
-	PDPT_HIGH = 0x8000, PD_HIGH = 0x9000, PT_HIGH = 0xa000, GDT_GPA = 0xb000,
-	CODE_GPA = 0x10000, DATA_GPA = 0x20000, LOW_GPA = 0x24000, RAM_SIZE = 1 << 20,
+	PDPT_HIGH = 0x8000, PD_HIGH = 0x9000, PT_HIGH = 0xa000, GDT_GPA = 0xb000, LDT_GPA = 0xc000,
+	CODE_GPA = 0x10000, DATA_GPA = 0x20000, TOP_GPA = 0x23000, LOW_GPA = 0x24000, RAM_SIZE = 1 << 20,
 };
 #define PTE_NX (1ull << 63)
-#define GDT_LINEAR 0xffffc90000000000ull /* a supervisor page, as on the host */
+#define GDT_LINEAR 0xffffc90000000000ull /* supervisor pages, as on the host */
+#define LDT_LINEAR (GDT_LINEAR + DT_PAGE)
 enum { PTE_P = 1, PTE_W = 2, PTE_U = 4, PTE_A = 0x20, PTE_D = 0x40 };
 
 static struct ram *ram;
@@ -107,7 +108,9 @@ static void make_gdt(void)
 	put64(PDPT_HIGH + (GDT_LINEAR >> 30 & 511) * 8, PD_HIGH | PTE_P | PTE_W | PTE_A);
 	put64(PD_HIGH + (GDT_LINEAR >> 21 & 511) * 8, PT_HIGH | PTE_P | PTE_W | PTE_A);
 	put64(PT_HIGH + (GDT_LINEAR >> 12 & 511) * 8, GDT_GPA | PTE_P | PTE_W | PTE_A | PTE_D | PTE_NX);
+	put64(PT_HIGH + (LDT_LINEAR >> 12 & 511) * 8, LDT_GPA | PTE_P | PTE_W | PTE_A | PTE_D | PTE_NX);
 	ram_write(ram, GDT_GPA, gdt, sizeof(gdt));
+	ram_write(ram, LDT_GPA, dt_ldt, sizeof(dt_ldt));
 }
 
 static void fill_memory(bool low)
@@ -117,13 +120,16 @@ static void fill_memory(bool low)
 	put64(PDPT, PD | PTE_P | PTE_W | PTE_U | PTE_A);
 	make_gdt();
 	map_pages(DT_CODE, CODE_GPA, DT_CODE_PAGES, 0);
+	map_pages(DT_CODE_TOP, CODE_GPA + DT_CODE_PAGES * DT_PAGE, 1, 0);
 	map_pages(DT_DATA, DATA_GPA, 2, PTE_W | PTE_NX);
+	map_pages(DT_TOP, TOP_GPA, 1, PTE_W | PTE_NX);
 	map_pages(DT_RO, DATA_GPA + 2 * DT_PAGE, 1, PTE_NX);
 	if (low)
 		map_pages(DT_LOW, LOW_GPA, DT_LOW_PAGES, PTE_W | PTE_NX);
-	ram_fill(ram, CODE_GPA, 0xcc, DT_CODE_PAGES * DT_PAGE);
+	ram_fill(ram, CODE_GPA, 0xcc, (DT_CODE_PAGES + 1) * DT_PAGE);
 	ram_write(ram, DATA_GPA, dt_pristine, 2 * DT_PAGE);
-	ram_write(ram, LOW_GPA, dt_pristine + 2 * DT_PAGE, DT_LOW_PAGES * DT_PAGE);
+	ram_write(ram, TOP_GPA, dt_pristine + DT_AT_TOP, DT_PAGE);
+	ram_write(ram, LOW_GPA, dt_pristine + DT_AT_LOW, DT_LOW_PAGES * DT_PAGE);
 	ram_write(ram, DATA_GPA + 2 * DT_PAGE, dt_pristine + DT_MEM, DT_PAGE);
 }
 
@@ -131,13 +137,6 @@ static struct vcpu_segment segment(uint16_t selector, uint32_t attr)
 {
 	return (struct vcpu_segment){ .limit = 0xffffffff, .selector = selector,
 				      .attr = attr | ATTR_S | ATTR_DPL | ATTR_P | ATTR_G };
-}
-
-static void set_segments(enum insn_mode mode)
-{
-	memcpy(cpu->seg, base_state.seg, sizeof(cpu->seg));
-	cpu->seg[SEG_CS] = mode == INSN_MODE64 ? segment(DT_CODE64_SEL, 0xb | ATTR_L) : segment(DT_CODE32_SEL, 0xb | ATTR_DB);
-	cpu->cpl = 3;
 }
 
 int soft_init(bool low)
@@ -178,7 +177,7 @@ int soft_init(bool low)
 	for (unsigned i = 0; i < SEG_COUNT; i++)
 		base_state.seg[i] = segment(DT_DATA_SEL, 3 | ATTR_DB);
 	base_state.idt = (struct vcpu_table){ 0 };
-	base_state.ldt = (struct vcpu_segment){ .attr = ATTR_NULL };
+	base_state.ldt = (struct vcpu_segment){ .base = LDT_LINEAR, .limit = sizeof(dt_ldt) - 1, .selector = 0x50, .attr = ATTR_P | 2 };
 	base_state.gdt = (struct vcpu_table){ .base = GDT_LINEAR, .limit = 16 * 8 - 1 };
 	base_state.seg[SEG_CS] = segment(DT_CODE64_SEL, 0xb | ATTR_L);
 	base_state.activity = VCPU_RUNNING;
@@ -190,16 +189,16 @@ int soft_init(bool low)
 	return cpu_set_state(cpu, &base_state);
 }
 
-static void load_state(const struct dt_state *s)
+static void load_state(const struct dt_case *c)
 {
+	const struct dt_state *s = &c->in;
 	struct cpu_xsave *x = &cpu->x;
 
 	memcpy(cpu->gpr, s->gpr, sizeof(s->gpr));
 	cpu->gpr[GPR_RIP] = s->rip;
 	cpu_set_rflags(cpu, s->rflags);
-	set_segments(s->sel[SEG_CS] == DT_CODE64_SEL ? INSN_MODE64 : INSN_MODE32);
-	cpu->seg[SEG_FS].base = s->fs_base;
-	cpu->seg[SEG_GS].base = s->gs_base;
+	memcpy(cpu->seg, c->seg, sizeof(cpu->seg));
+	cpu->cpl = 3;
 	x->fcw = s->fcw;
 	x->fsw = s->fsw;
 	x->ftw = s->ftw;
@@ -232,7 +231,7 @@ static void save_state(struct dt_state *s)
 }
 
 /* With an IDT of length 0, the delivery of a software event raises #GP(vector * 8 + 2). */
-static void finish(struct dt_result *r)
+static void finish(const struct dt_case *c, struct dt_result *r)
 {
 	r->vector = event.vector;
 	r->error = event.error;
@@ -241,6 +240,8 @@ static void finish(struct dt_result *r)
 		r->error = 0;
 		if (r->vector == EXC_BP)
 			r->out.rip++; /* a trap: the host tells the address behind it */
+		else if (r->vector == EXC_OF)
+			r->out.rip += c->len; /* the same */
 	}
 	r->cr2 = r->vector == EXC_PF ? cpu->cr2 : 0;
 }
@@ -248,25 +249,27 @@ static void finish(struct dt_result *r)
 void soft_run(const struct dt_case *c, struct dt_result *r)
 {
 	unsigned n = c->avail < c->len ? c->avail : c->len;
-	uint64_t gpa = CODE_GPA + (c->in.rip - DT_CODE);
+	struct dt_memory memory = { ram->host + DATA_GPA, ram->host + TOP_GPA, ram->host + LOW_GPA };
+	uint64_t gpa = CODE_GPA + dt_code_at(c->code);
 	uint8_t fill[DT_BYTES];
 
 	ticks = 0;
 	under_way = c->index;
 	atomic_store(&run->immediate_exit, 0);
 	ram_write(ram, gpa, c->bytes, n);
-	load_state(&c->in);
+	dt_memory_poke(&memory, c);
+	load_state(c);
 	event.seen = false;
 	cpu_run(cpu);
 	save_state(&r->out);
 	if (event.seen) {
-		finish(r);
+		finish(c, r);
 	} else {
 		r->vector = run->exit == ENGINE_EXIT_KICK ? DT_STUCK : DT_OTHER;
 		r->error = run->exit;
 		cpu_set_state(cpu, &base_state);
 	}
-	dt_memory_diff(ram->host + DATA_GPA, ram->host + LOW_GPA, r);
+	dt_memory_diff(&memory, r);
 	memset(fill, 0xcc, sizeof(fill));
 	ram_write(ram, gpa, fill, n);
 }

@@ -119,59 +119,6 @@ void random_vector(uint8_t *p)
 }
 
 enum { LINE = 64 };
-static uint8_t line_kind[(DT_MEM + DT_PAGE) / LINE];
-
-/* A line of @kind in the data pages. */
-uint64_t line_of(unsigned kind)
-{
-	unsigned lines = 2 * DT_PAGE / LINE, start = below(lines);
-
-	for (unsigned i = 0; i < lines; i++) {
-		unsigned at = (start + i) % lines;
-
-		if (line_kind[at] == kind)
-			return DT_DATA + at * LINE;
-	}
-	return DT_DATA;
-}
-
-uint16_t selector(void)
-{
-	/* null ones, Linux's for users, with other RPLs, for the kernel, in the LDT that is not there, beyond the GDT */
-	static const uint16_t v[] = { 0, 3, 0x23, 0x23, 0x2b, 0x2b, 0x33, 0x33, 0x2b, 0x28, 0x2a, 0x20, 0x30, 0x31, 0x08,
-				      0x10, 0x13, 0x18, 0x1b, 0x40, 0x43, 0x50, 0x63, 0x2f, 0x04, 0x80, 0x83, 0xfffb };
-
-	return v[below(sizeof(v) / sizeof(v[0]))];
-}
-
-uint16_t code_selector(void)
-{
-	return one_in(4) ? selector() : one_in(2) ? DT_CODE32_SEL : DT_CODE64_SEL;
-}
-
-/* Far pointers of @size + 2 bytes: offset, selector. */
-static void far_line(uint8_t *p, unsigned size)
-{
-	for (unsigned at = 0; at + size + 2 <= LINE; at += size == 8 ? 16 : 8) {
-		uint64_t to = DT_LANDING + below(256);
-		uint16_t sel = one_in(3) ? DT_DATA_SEL : code_selector();
-
-		memcpy(p + at, &to, size);
-		memcpy(p + at + size, &sel, 2);
-	}
-}
-
-/* IP, CS, FLAGS, SP, SS: without TF and NT, which would outlive the case. */
-static void frame_line(uint8_t *p, unsigned size)
-{
-	uint64_t v[5] = { DT_LANDING + below(256), code_selector(),
-			  (rnd() & (FL_ALL | RF_DF | 0x3200 | RF_ID)) | RF_FIXED | (one_in(8) ? RF_AC : 0),
-			  (uint64_t)DT_DATA + below(2 * DT_PAGE), one_in(4) ? selector() : DT_DATA_SEL };
-
-	memset(p, 0, LINE);
-	for (unsigned i = 0; i < 5; i++)
-		memcpy(p + i * size, &v[i], size);
-}
 
 static void state_image(uint8_t *p, uint64_t bv, uint64_t comp)
 {
@@ -199,18 +146,9 @@ static void fill_pristine(uint64_t seed)
 	gen_rng = mix(seed ^ 0x6d656d6f7279);
 	for (unsigned at = 0; at < sizeof(dt_pristine); at += LINE) {
 		uint8_t *p = dt_pristine + at;
-		unsigned kind = one_in(4) ? below(LINE_KINDS) : below(LINE_INTEGER + 1);
+		unsigned kind = below(LINE_KINDS);
 		uint8_t same = (uint8_t)rnd();
 
-		line_kind[at / LINE] = (uint8_t)kind;
-		if (kind >= LINE_FRAME16) {
-			frame_line(p, 2u << (kind - LINE_FRAME16));
-			continue;
-		}
-		if (kind >= LINE_FAR16) {
-			far_line(p, 2u << (kind - LINE_FAR16));
-			continue;
-		}
 		for (unsigned i = 0; i < LINE; i += 16) {
 			uint64_t q[2] = { interesting(), interesting() };
 
@@ -244,32 +182,33 @@ static void fill_images(void)
 
 	state_image(dt_pristine + IMAGE, below(8), 0);
 	state_image(dt_pristine + IMAGE_COMPACT, below(8) & comp, comp);
-	memset(line_kind + IMAGE / LINE, LINE_KINDS, IMAGE_SIZE / LINE);
-	memset(line_kind + IMAGE_COMPACT / LINE, LINE_KINDS, IMAGE_SIZE / LINE);
 }
 
-const uint8_t *gen_memory(uint64_t la)
+bool dt_writable(uint64_t la, uint32_t *at)
 {
 	if (la >= DT_DATA && la < DT_DATA + 2 * DT_PAGE)
-		return dt_pristine + (la - DT_DATA);
-	if (la >= DT_RO && la < DT_RO + DT_PAGE)
-		return dt_pristine + DT_MEM + (la - DT_RO);
-	if (low_pages && la >= DT_LOW && la < DT_LOW + DT_LOW_PAGES * DT_PAGE)
-		return dt_pristine + 2 * DT_PAGE + (la - DT_LOW);
-	return NULL;
+		*at = (uint32_t)(la - DT_DATA);
+	else if (la >= DT_TOP && la < DT_TOP + DT_PAGE)
+		*at = (uint32_t)(la - DT_TOP) + DT_AT_TOP;
+	else if (low_pages && la >= DT_LOW && la < DT_LOW + DT_LOW_PAGES * DT_PAGE)
+		*at = (uint32_t)(la - DT_LOW) + DT_AT_LOW;
+	else
+		return false;
+	return true;
 }
 
-/* Reads @size bytes of memory at @la as they are before a case; false if any is not there. */
-bool peek(uint64_t la, void *buf, unsigned size)
+const uint8_t *gen_memory(const struct dt_case *c, uint64_t la)
 {
-	for (unsigned i = 0; i < size; i++) {
-		const uint8_t *p = gen_memory(la + i);
+	static const uint8_t filler = 0xcc; /* of code pages */
+	uint32_t at;
 
-		if (!p)
-			return false;
-		((uint8_t *)buf)[i] = *p;
-	}
-	return true;
+	if (c->poke_len && la - c->poke_la < c->poke_len)
+		return c->poke + (la - c->poke_la);
+	if (la >= DT_RO && la < DT_RO + DT_PAGE)
+		return dt_pristine + DT_MEM + (la - DT_RO);
+	if ((la >= DT_CODE && la < DT_CODE + DT_CODE_PAGES * DT_PAGE) || (la >= DT_CODE_TOP && la < DT_CODE_TOP + DT_PAGE))
+		return &filler;
+	return dt_writable(la, &at) ? dt_pristine + at : NULL;
 }
 
 void fill_memory_before(uint64_t seed)

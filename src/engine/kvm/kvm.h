@@ -2,8 +2,12 @@
 /*
  * Engine kvm, table of contents: hardware assistance through /dev/kvm.
  *
- *   kvm.c      create and destroy, memory slots, interrupt routing, doorbells, dirty log, clock
- *   vcpu.c     running a vCPU: exits to run-page exits, kicks, ExtINT, debugging
+ *   kvm.c      create and destroy, interrupt routing, doorbells
+ *   slots.c    guest memory, dirty log
+ *   vcpu.c     running a vCPU: exits to run-page exits, kicks, ExtINT
+ *   debug.c    what a debugger wants
+ *   apic.c     the local APIC's page and timer, the TSC, what the VM clock does to them
+ *   msr.c      model-specific registers
  *   state.c    KVM's registers <-> struct vcpu_state
  *   cpuid.c    the CPU model, checked against what the host has, as KVM wants it
  *   probe.c    does this host's KVM really run operating systems?
@@ -38,9 +42,10 @@ struct kvm_probe {
 /*
  * Tries /dev/kvm. Takes milliseconds on hardware, at most two seconds on anything else: a timer ends what
  * does not come back. Any thread; no signal handlers are left behind. Never fails: what cannot be tried is a
- * part with its reason.
+ * part with its reason. Ends at the first part that fails, unless @all is wanted, for people; where
+ * one of the first four fails (there is no KVM, no VM), the others are not tried.
  */
-void kvm_probe(struct kvm_probe *probe);
+void kvm_probe(struct kvm_probe *probe, bool all);
 
 /* --- kvm.c --- */
 

@@ -7,7 +7,7 @@
  *
  * Invariants while an instruction executes (its handler is called with `in`):
  *  - c->cur is `in`; c->gpr[GPR_RIP] is already the address of the NEXT instruction (in 16- and
- *    32-bit code cut to 16 or 32 bits when read through the accessor or written by branches).
+ *    32-bit code cut to 32 bits; branches of 16 bits cut it to 16).
  *  - cpu_raise* and cpu_leave_* never return: they unwind to cpu_run with longjmp, after putting
  *    RIP back to the start of the instruction. So a handler does everything that can fault or exit
  *    BEFORE it changes a register, and stores to memory after all checks. A handler that has
@@ -21,6 +21,7 @@
 
 #include "engine/cpu_model.h"
 #include "engine/engine.h"
+#include "engine/soft/debug.h"
 #include "engine/soft/decode/insn.h"
 
 #include <setjmp.h>
@@ -68,7 +69,7 @@ enum {
 	CR4_VME = 1 << 0, CR4_PVI = 1 << 1, CR4_TSD = 1 << 2, CR4_DE = 1 << 3, CR4_PSE = 1 << 4, CR4_PAE = 1 << 5,
 	CR4_MCE = 1 << 6, CR4_PGE = 1 << 7, CR4_PCE = 1 << 8, CR4_OSFXSR = 1 << 9, CR4_OSXMMEXCPT = 1 << 10,
 	CR4_UMIP = 1 << 11, CR4_LA57 = 1 << 12, CR4_FSGSBASE = 1 << 16, CR4_PCIDE = 1 << 17, CR4_OSXSAVE = 1 << 18,
-	CR4_SMEP = 1 << 20, CR4_SMAP = 1 << 21,
+	CR4_SMEP = 1 << 20, CR4_SMAP = 1 << 21, CR4_PKE = 1 << 22, CR4_PKS = 1 << 24,
 	EFER_SCE = 1 << 0, EFER_LME = 1 << 8, EFER_LMA = 1 << 10, EFER_NX = 1 << 11,
 };
 
@@ -114,7 +115,7 @@ enum {
 struct cpu_replay {
 	uint64_t addr;
 	uint32_t size;
-	uint8_t kind; /* 'm' MMIO, 'p' port, 'l' local APIC, 's' MSR, 'h' hypercall */
+	uint8_t kind; /* 'm' MMIO, 'p' port, 'P' several elements (their data stays in the run page), 'l' local APIC, 's' MSR, 'h' hypercall */
 	uint8_t write;
 	uint8_t fault; /* 's': the monitor said #GP */
 	uint64_t data[8];
@@ -122,6 +123,19 @@ struct cpu_replay {
 enum { REPLAY_MAX = 128 }; /* XSAVE of all components makes 104 of 8 bytes */
 
 #include "engine/soft/lapic/lapic.h"
+
+/* System management mode, beside in_smm, smi_pending and smbase (system/smm.c). */
+struct cpu_smm {
+	uint32_t debug_held;	/* vcpu_state.smm_debug_pending */
+	uint8_t nmi_was_masked; /* vcpu_state.smm_nmi_masked */
+	uint8_t init_held;	/* an INIT came in SMM */
+	/* The last IN or OUT that the monitor finished, for an SMI that it caused. */
+	uint32_t io;
+	uint64_t io_at; /* insn_count after it; 0: none */
+	uint64_t io_rip, io_rcx, io_rsi, io_rdi;
+};
+
+#define MONITOR_NONE (~0ull)
 
 struct cpu {
 	/* --- hot: touched by every instruction --- */
@@ -142,9 +156,11 @@ struct cpu {
 	uint8_t real;		   /* CR0.PE is 0 or vm86: segments are loaded as base = selector * 16 */
 	uint8_t stack_size;	   /* 2, 4 or 8: width of rSP */
 	uint8_t align_check;	   /* CPL 3, CR0.AM and EFLAGS.AC: unaligned data accesses raise #AC */
+	uint8_t linear57;	   /* 5-level paging: linear addresses have 57 bits, not 48 */
 
 	/* --- from other threads --- */
 	_Atomic uint32_t req;	   /* REQ_* */
+	_Atomic uint8_t nmi_posts; /* NMIs that REQ_NMI stands for */
 	_Atomic uint32_t parked;   /* the thread is outside guest code: see soft_world_* */
 
 	/* --- system state --- */
@@ -157,6 +173,9 @@ struct cpu {
 	uint64_t pat, tsc_aux, tsc_adjust, misc_enable, xss, spec_ctrl, debugctl;
 	uint64_t mtrr_def_type, mtrr_physbase[8], mtrr_physmask[8], mtrr_fixed[11];
 	uint64_t smbase;
+	uint32_t pkru, pkrs;	   /* two bits for each protection key: AD, WD; set by mmu_set_pkru and mmu_set_pkrs */
+	uint64_t mcg_status, mcg_ctl;
+	uint64_t pdpte[4];	   /* PAE paging: as the last load of CR3 read them */
 	uint64_t tsc_offset;	   /* guest TSC = host TSC + tsc_offset */
 	uint64_t tsc_delta;
 	uint8_t activity;	   /* enum vcpu_activity */
@@ -164,6 +183,8 @@ struct cpu {
 	uint8_t extint_pending, extint_vector;
 	uint8_t exc_pending, exc_vector, exc_has_error; /* loaded state: deliver first */
 	uint32_t exc_error;
+	struct cpu_debug dbg;
+	struct cpu_smm smm;
 	struct cpu_xsave x;
 	struct lapic lapic;
 
@@ -182,6 +203,7 @@ struct cpu {
 	uint64_t fetch_linear;	   /* page that instructions are being fetched from, or ~0; see cpu_fetch_forget */
 	uint64_t fetch_frame;
 	const uint8_t *fetch_host;
+	uint8_t fetch_bytes[16];   /* code that is not in RAM */
 	uint8_t attn;		   /* something may have become deliverable: look before the next block */
 	uint8_t left;		   /* how cpu_run was unwound: 0 exception, 1 exit */
 	uint8_t halt_told;	   /* this halt was already reported with HALT */
@@ -189,11 +211,19 @@ struct cpu {
 	int16_t delivering;	   /* event that deliver() is working on: vector, DELIVER_EXTERNAL + vector, or -1 */
 	uint8_t raised_vector, raised_has_error;
 	uint32_t raised_error;
+	uint8_t first_exception;   /* that a double or triple fault began with */
 	uint8_t deliver_vector, deliver_has_error;
 	uint32_t deliver_error;
 	uint64_t insn_count;	   /* guest instructions executed */
 	void *host_timer;	   /* timer.c */
 	_Atomic uint32_t sleeping; /* its thread waits on req */
+	struct {
+		_Atomic uint64_t frame; /* that MONITOR watches, or MONITOR_NONE; other vCPUs look at it */
+		uint32_t gen;	   /* its code generation then */
+		bool waiting;	   /* VCPU_HALTED stands for MWAIT, not HLT */
+		bool masked_interrupts; /* which interrupts end, though IF is clear */
+	} monitor;
+	unsigned pauses;	   /* PAUSEs since the last event, or since the host was let run something else */
 	uint64_t fault_linear;	   /* CR2 of a #PF being raised */
 	unsigned exc_depth;
 	const struct engine_debug *debug; /* NULL: no debugger */
@@ -271,11 +301,31 @@ void cpu_mode_changed(struct cpu *c);
 static inline bool cpu_long_mode(const struct cpu *c) { return (c->efer & EFER_LMA) != 0; }
 static inline bool cpu_paging(const struct cpu *c) { return (c->cr0 & CR0_PG) != 0; }
 
+/* --- canonical addresses (SDM vol. 1, 3.3.7.1) --- */
+
+static inline bool canonical_bits(uint64_t a, unsigned bits)
+{
+	return (uint64_t)((int64_t)(a << (64 - bits)) >> (64 - bits)) == a;
+}
+
+/* In the present paging mode: for addresses that are accessed. The common case is tested first. */
+static inline bool cpu_canonical(const struct cpu *c, uint64_t a)
+{
+	return __builtin_expect(canonical_bits(a, 48), 1) || (c->linear57 && canonical_bits(a, 57));
+}
+
 /* --- time --- */
 static inline uint64_t cpu_tsc(const struct cpu *c) { return host_tsc() + c->tsc_offset; }
 
 /* --- state after RESET and INIT (SDM vol. 3, table 10-1) --- */
 void cpu_reset(struct cpu *c, bool init);
+
+/*
+ * NMIs that wait: one, while another is being served; else two, of which the first is taken at once
+ * (SDM vol. 3, 6.7.1: hardware holds one pending).
+ */
+enum { NMI_PENDING_MAX = 2 };
+unsigned cpu_nmis(const struct cpu *c);
 
 /* Any thread: asks a vCPU to look at @bits and wakes it from HLT. */
 void cpu_request(struct cpu *c, uint32_t bits);
@@ -296,11 +346,20 @@ static inline void cpu_replay_done(struct cpu *c)
 /* --- ports, MSRs outside the engine, hypercalls: replayed, may leave (see the invariants) --- */
 uint64_t cpu_io_in(struct cpu *c, uint16_t port, unsigned size);
 void cpu_io_out(struct cpu *c, uint16_t port, unsigned size, uint64_t value);
+/*
+ * @count elements of INS or OUTS in one exit, to or from @host (plain memory). False: they have to go one by
+ * one, because somebody looks at each (a breakpoint, a doorbell).
+ */
+bool cpu_io_in_run(struct cpu *c, uint16_t port, unsigned size, unsigned count, void *host);
+bool cpu_io_out_run(struct cpu *c, uint16_t port, unsigned size, unsigned count, const void *host);
 /* MMIO of at most 8 bytes at a guest-physical address that is no RAM (nor the local APIC). */
 uint64_t cpu_mmio_load(struct cpu *c, uint64_t gpa, unsigned size);
 void cpu_mmio_store(struct cpu *c, uint64_t gpa, unsigned size, uint64_t value);
 /* Before a store that the engine finishes itself (the local APIC's page): false if this instruction has already
  * made it, in an execution that then left for another access. */
 bool cpu_store_once(struct cpu *c, uint64_t gpa, unsigned size);
+/* A load of the same kind: true with its @value if it was already made, else to be told with cpu_loaded. */
+bool cpu_load_again(struct cpu *c, uint64_t gpa, unsigned size, uint64_t *value);
+void cpu_loaded(struct cpu *c, uint64_t gpa, unsigned size, uint64_t value);
 
 #endif

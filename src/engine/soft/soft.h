@@ -3,6 +3,7 @@
  * Engine soft, table of contents.
  *
  *   cpu.h        struct cpu: all state of a vCPU
+ *   debug.h      breakpoints, single steps: how they cost nothing while they are off
  *   decode/      instruction table, decoder
  *   mmu/         software TLB, page walk
  *   lapic/       local APIC
@@ -38,6 +39,7 @@ struct soft_vm {
 	struct engine_doorbell doorbell[SOFT_DOORBELLS_MAX];
 	pthread_mutex_t world_lock; /* held by the vCPU that is alone */
 	_Atomic uint32_t world_wanted;
+	_Atomic uint32_t monitors; /* vCPUs that are waiting in MWAIT */
 };
 
 int soft_vm_create(struct ram *ram, const struct cpu_model *model, unsigned count, const struct vm_clock *clock,
@@ -48,6 +50,8 @@ void soft_vm_slots_changed(struct soft_vm *vm);
 void soft_vm_set_routes(struct soft_vm *vm, const struct engine_msi *route, unsigned count);
 int soft_vm_doorbell(struct soft_vm *vm, const struct engine_doorbell *d, bool add);
 /* A store of the guest at @address: 1 if a doorbell took it. */
+/* Whether a doorbell could take a store to @port. */
+bool soft_vm_port_rings(struct soft_vm *vm, uint16_t port);
 int soft_vm_ring(struct soft_vm *vm, bool pio, uint64_t address, unsigned len, uint64_t value);
 
 /* Runs @c until an exit stands in its run page. Its own thread. */
@@ -86,6 +90,13 @@ uint64_t cr_read(struct cpu *c, unsigned n);
  * nests to #DF and shutdown. Not called in the middle of an instruction except for INT n. */
 void deliver(struct cpu *c, unsigned vector, bool has_error, uint32_t error, bool soft);
 
+/* An SMI waits and can be taken now; takes it. Between two instructions. */
+bool smm_wanted(const struct cpu *c);
+void smm_enter(struct cpu *c);
+/* IN or OUT of the instruction under way, which has its answer now: for an SMI right after it. */
+void smm_note_io(struct cpu *c, uint16_t port, unsigned size, bool in);
+/* Ends MWAIT's wait, and what MONITOR watches. */
+void monitor_finish(struct cpu *c);
 /* IN, OUT, INS, OUTS: IOPL and the TSS's I/O bitmap (SDM vol. 1, 19.5.2); raises #GP(0). */
 void io_check(struct cpu *c, uint16_t port, unsigned size);
 /* Data alignment: #AC(0) at CPL 3 with CR0.AM and EFLAGS.AC (SDM vol. 3, 6.15 "17"). Inlined test by the caller:

@@ -174,3 +174,16 @@ int soft_vm_ring(struct soft_vm *vm, bool pio, uint64_t address, unsigned len, u
 	pthread_mutex_unlock(&vm->doorbell_lock);
 	return taken;
 }
+
+bool soft_vm_port_rings(struct soft_vm *vm, uint16_t port)
+{
+	bool found = false;
+
+	if (!atomic_load_explicit(&vm->doorbell_count, memory_order_relaxed))
+		return false;
+	pthread_mutex_lock(&vm->doorbell_lock);
+	for (unsigned i = 0; i < vm->doorbell_count; i++)
+		found |= vm->doorbell[i].pio && vm->doorbell[i].address == port;
+	pthread_mutex_unlock(&vm->doorbell_lock);
+	return found;
+}

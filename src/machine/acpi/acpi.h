@@ -6,7 +6,7 @@
 #include "mem/mem.h"
 
 /* Where they are: in the last 64 KiB of the first megabyte, which the memory map calls reserved. */
-enum { ACPI_TABLES_BASE = 0xf0000, ACPI_TABLES_END = 0x100000 };
+enum { ACPI_TABLES_BASE = 0xf0000, ACPI_TABLES_END = 0xfe000 };
 
 /*
  * Writes all tables for @cpus CPUs. 0 and the address of the RSDP in @rsdp, or a negative errno

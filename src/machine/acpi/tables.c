@@ -57,7 +57,6 @@ enum { /* 5.2.9, table 5-35 and 5-36 */
 	FADT_RESET_REG_SUP = 1 << 10,
 	BOOT_LEGACY_DEVICES = 1 << 0,
 	BOOT_8042 = 1 << 1,
-	BOOT_VGA_NOT_PRESENT = 1 << 2,
 };
 
 struct fadt {
@@ -241,7 +240,7 @@ static uint32_t add_fadt(struct builder *b, uint32_t facs, uint32_t dsdt)
 	f->p_lvl2_lat = 101;
 	f->p_lvl3_lat = 1001;
 	f->century = 0x32;
-	f->iapc_boot_arch = BOOT_LEGACY_DEVICES | BOOT_8042 | BOOT_VGA_NOT_PRESENT;
+	f->iapc_boot_arch = BOOT_LEGACY_DEVICES | BOOT_8042;
 	f->flags = FADT_WBINVD | FADT_PROC_C1 | FADT_SLP_BUTTON | FADT_FIX_RTC | FADT_TMR_VAL_EXT |
 		   FADT_RESET_REG_SUP;
 	end(b, f);

@@ -6,15 +6,17 @@
 #include "machine/boot/boot.h"
 
 #include "machine/acpi/acpi.h"
+#include "machine/mptable.h"
 #include "machine/ram_map.h"
 
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 const char boot_fix_kernel[] =
-	"name a bzImage of an x86-64 Linux, or an ELF kernel with a PVH note, with --kernel";
+	"name a Linux bzImage, or an ELF kernel with a PVH note or a Multiboot header, with --kernel";
 const char boot_fix_damaged[] = "fetch or build the kernel again";
 const char boot_fix_memory[] = "give the guest more memory with --mem";
 
@@ -121,22 +123,42 @@ static int boot_unknown_kernel(struct boot *b, const uint8_t *head, size_t len)
 		return boot_kernel_error(b, -ENOEXEC, boot_fix_kernel,
 					 "it ends after %llu bytes, which is too short for any kernel",
 					 (unsigned long long)b->kernel.size);
-	return boot_kernel_error(b, -ENOEXEC, boot_fix_kernel, "it is neither a bzImage nor an ELF file");
+	return boot_kernel_error(b, -ENOEXEC, boot_fix_kernel, "it is neither a bzImage nor an ELF file, and has no Multiboot header");
+}
+
+/*
+ * What the file is, in this order: a bzImage; an ELF file with a PVH note; Multiboot 2; Multiboot 1; a
+ * boot sector. A kernel that knows several protocols gets the one that tells it most.
+ */
+static int boot_kernel_as(struct boot *b, const uint8_t *head, size_t len)
+{
+	struct multiboot_header multiboot;
+	size_t offset;
+
+	if (has(head, len, 0x202, "HdrS", 4))
+		return linux_load(b);
+	if (elf_detect(head, len) && elf_is_pvh(b))
+		return pvh_load(b);
+	if (multiboot2_find(head, len, &offset))
+		return multiboot2_load(b, head, len, offset);
+	if (multiboot_find(head, len, &multiboot))
+		return multiboot_load(b, &multiboot);
+	if (elf_detect(head, len))
+		return pvh_load(b); /* says what is wrong with it */
+	if (sector_detect(head, b->kernel.size))
+		return sector_load(b);
+	return boot_unknown_kernel(b, head, len);
 }
 
 static int boot_kernel(struct boot *b)
 {
-	uint8_t head[1024];
-	size_t len = b->kernel.size < sizeof(head) ? b->kernel.size : sizeof(head);
-	int ret = boot_file_read(&b->kernel, 0, head, len);
+	size_t len = b->kernel.size < MULTIBOOT2_SEARCH ? b->kernel.size : MULTIBOOT2_SEARCH;
+	uint8_t *head = malloc(len);
+	int ret = head ? boot_file_read(&b->kernel, 0, head, len) : -ENOMEM;
 
-	if (ret)
-		return boot_kernel_read_error(b, ret);
-	if (elf_detect(head, len))
-		return pvh_load(b);
-	if (has(head, len, 0x202, "HdrS", 4))
-		return linux_load(b);
-	return boot_unknown_kernel(b, head, len);
+	ret = ret ? boot_kernel_read_error(b, ret) : boot_kernel_as(b, head, len);
+	free(head);
+	return ret;
 }
 
 int boot_load(struct ram *ram, const struct boot_config *config, struct vcpu_state *bsp, struct error *err)
@@ -154,9 +176,13 @@ int boot_load(struct ram *ram, const struct boot_config *config, struct vcpu_sta
 
 	if (ret)
 		return ret;
-	ret = boot_write_bda(&b);
+	ret = boot_write_vectors(ram);
+	if (!ret)
+		ret = boot_write_bda(&b);
 	if (!ret)
 		ret = acpi_write_tables(ram, config->cpus, &b.rsdp);
+	if (!ret)
+		ret = mp_write_tables(ram, config->cpus);
 	if (ret)
 		ret = error_set(err, ret, STATUS_INTERNAL, "cannot write the firmware tables", "%s",
 				"this is a defect of subring: please report it", strerror(-ret));

@@ -8,8 +8,13 @@
  *   payload.c  the compressed kernel inside a bzImage
  *   memmap.c   the memory map that guests are told
  *   elf.c      ELF: headers, notes, segments into memory
- *   linux.c    the Linux boot protocol, 64-bit entry
+ *   linux.c    the Linux boot protocol
  *   pvh.c      the PVH boot protocol
+ *   multiboot.c  the Multiboot protocol, version 1
+ *   multiboot2.c  version 2
+ *   modules.c  their modules
+ *   sector.c   boot sectors
+ *   vectors.c  the real-mode interrupt table
  *   initrd.c   the initial RAM disk: looked over and placed
  *   cpio.c     its archives
  *   entry.c    the CPU's state at entry; what firmware leaves in the CPUs
@@ -162,7 +167,7 @@ unsigned memmap_fill(const struct ram *ram, struct memmap_entry map[MEMMAP_MAX])
 enum { ELF_SEGMENTS_MAX = 64 };
 
 struct elf_segment {
-	uint64_t offset, filesz, paddr, memsz;
+	uint64_t offset, filesz, paddr, memsz, vaddr;
 };
 
 struct elf {
@@ -185,11 +190,83 @@ int elf_place(struct boot *b, struct elf *elf);
 int elf_load(struct boot *b, const struct boot_image *image, const struct elf *elf);
 /* Whether @gpa is in a segment. */
 bool elf_covers(const struct elf *elf, uint64_t gpa);
+/* The physical address of virtual address @gva; @gva itself when no segment has it. */
+uint64_t elf_physical(const struct elf *elf, uint64_t gva);
+/* Whether the kernel is an ELF file with a PVH entry. Fills no error. */
+bool elf_is_pvh(const struct boot *b);
 
 /* --- loaders: the whole way, up to the CPU's state --- */
 
 int linux_load(struct boot *b);
 int pvh_load(struct boot *b);
+
+/* --- multiboot.c --- */
+
+#define MULTIBOOT_LOADER_NAME "Subring"
+enum { MULTIBOOT_SEARCH = 8192 };
+
+struct multiboot_header {
+	uint64_t offset; /* in the file */
+	uint32_t flags;
+	uint32_t header_addr, load_addr, load_end_addr, bss_end_addr, entry_addr; /* when the flags say so */
+};
+
+/* Looks for the header in the file's first bytes. */
+bool multiboot_find(const uint8_t *head, size_t len, struct multiboot_header *h);
+int multiboot_load(struct boot *b, const struct multiboot_header *h);
+
+/* The display that a kernel is told of: text. */
+enum { TEXT_BASE = 0xb8000, TEXT_PITCH = 160, TEXT_COLUMNS = 80, TEXT_ROWS = 25, FRAMEBUFFER_TEXT = 2 };
+
+/* Puts the kernel where the header's addresses say, or its ELF headers. *@end: the end of its memory. */
+int multiboot_load_addresses(struct boot *b, const struct multiboot_header *h, uint64_t *end);
+int multiboot_load_elf(struct boot *b, uint32_t *entry, uint64_t *end);
+
+/* What the kernel is told, from BOOT_PARAMS on. */
+struct mb_block {
+	uint8_t bytes[BOOT_DATA_END - BOOT_PARAMS];
+	uint64_t len;
+	bool full;
+};
+
+/* The next @len bytes of the block, zeroed, at a multiple of @align; NULL when it is full. */
+void *mb_block_take(struct mb_block *block, uint64_t len, unsigned align, uint32_t *gpa);
+int mb_block_write(struct boot *b, const struct mb_block *block);
+
+/* --- multiboot2.c --- */
+
+enum { MULTIBOOT2_SEARCH = 32768 };
+
+/* As above; the header's @offset in @head, the file's first @len bytes. */
+bool multiboot2_find(const uint8_t *head, size_t len, size_t *offset);
+int multiboot2_load(struct boot *b, const uint8_t *head, size_t len, size_t offset);
+
+/* --- vectors.c --- */
+
+int boot_write_vectors(struct ram *ram);
+
+/* --- sector.c --- */
+
+bool sector_detect(const uint8_t *bytes, uint64_t file_size);
+int sector_load(struct boot *b);
+
+/* --- modules.c --- */
+
+enum { BOOT_MODULES_MAX = 64 };
+
+struct boot_module {
+	uint32_t start, end;
+	char *string;
+};
+
+struct boot_modules {
+	struct boot_module module[BOOT_MODULES_MAX];
+	unsigned count;
+};
+
+/* Loads the modules that --initrd names, from @floor on. What is in @out is to be freed even on failure. */
+int modules_load(struct boot *b, uint64_t floor, struct boot_modules *out);
+void modules_free(struct boot_modules *modules);
 
 /* --- initrd.c --- */
 
@@ -203,7 +280,11 @@ int initrd_load(struct boot *b, uint64_t floor, uint64_t ceiling, uint64_t *gpa,
 
 /* 64-bit mode, the first 4 GiB mapped to themselves (Linux boot protocol, "64-bit boot protocol"). */
 int entry_long_mode(struct boot *b, uint64_t rip, uint64_t rsi);
-/* 32-bit protected mode without paging (PVH). */
+/* 32-bit protected mode without paging (PVH, Multiboot). */
 int entry_protected_mode(struct boot *b, uint32_t eip, uint32_t ebx);
+/* The same as Linux wants it ("32-bit boot protocol"). */
+int entry_linux32(struct boot *b, uint32_t eip, uint32_t esi);
+/* Real mode, all segments at 0 but CS. */
+void entry_real_mode(struct boot *b, uint16_t cs, uint16_t ip);
 
 #endif

@@ -18,7 +18,7 @@ enum { HEADERS_MAX = 256, NOTES_MAX = 64 << 10, XEN_ELFNOTE_PHYS32_ENTRY = 18 };
 /* A program header of either class. */
 struct program_header {
 	uint32_t type;
-	uint64_t offset, paddr, filesz, memsz, align;
+	uint64_t offset, paddr, filesz, memsz, align, vaddr;
 };
 
 bool elf_detect(const uint8_t *bytes, size_t len)
@@ -105,7 +105,7 @@ static int elf_add_segment(struct boot *b, const struct boot_image *image, const
 			   struct elf *elf)
 {
 	struct elf_segment s = {
-		.offset = p->offset, .filesz = p->filesz, .paddr = p->paddr, .memsz = p->memsz};
+		.offset = p->offset, .filesz = p->filesz, .paddr = p->paddr, .memsz = p->memsz, .vaddr = p->vaddr};
 
 	if (!s.memsz)
 		return 0;
@@ -133,11 +133,11 @@ static int elf_read_program_header(const struct boot_image *image, const struct 
 	if (elf->wide) {
 		ret = boot_image_read(image, offset, &h64, sizeof(h64));
 		*p = (struct program_header){ h64.p_type,   h64.p_offset, h64.p_paddr,
-					      h64.p_filesz, h64.p_memsz,  h64.p_align };
+					      h64.p_filesz, h64.p_memsz,  h64.p_align, h64.p_vaddr };
 	} else {
 		ret = boot_image_read(image, offset, &h32, sizeof(h32));
 		*p = (struct program_header){ h32.p_type,   h32.p_offset, h32.p_paddr,
-					      h32.p_filesz, h32.p_memsz,  h32.p_align };
+					      h32.p_filesz, h32.p_memsz,  h32.p_align, h32.p_vaddr };
 	}
 	return ret;
 }
@@ -275,4 +275,23 @@ bool elf_covers(const struct elf *elf, uint64_t gpa)
 		if (gpa >= elf->segment[i].paddr && gpa - elf->segment[i].paddr < elf->segment[i].memsz)
 			return true;
 	return false;
+}
+
+uint64_t elf_physical(const struct elf *elf, uint64_t gva)
+{
+	for (unsigned i = 0; i < elf->segments; i++)
+		if (gva >= elf->segment[i].vaddr && gva - elf->segment[i].vaddr < elf->segment[i].memsz)
+			return gva - elf->segment[i].vaddr + elf->segment[i].paddr;
+	return gva;
+}
+
+bool elf_is_pvh(const struct boot *b)
+{
+	struct boot_image image = { .file = &b->kernel, .size = b->kernel.size };
+	struct error unused;
+	struct boot quiet = *b;
+	struct elf elf;
+
+	quiet.err = &unused;
+	return !elf_parse(&quiet, &image, &elf) && elf.has_pvh;
 }

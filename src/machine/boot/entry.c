@@ -20,8 +20,8 @@ enum {
 };
 #define CR0_PG (1ull << 31)
 
-/* Selectors of the GDT below; Linux' __BOOT_CS and __BOOT_DS are 0x10 and 0x18. */
-enum { SEL_CODE32 = 0x08, SEL_CODE64 = 0x10, SEL_DATA = 0x18, SEL_TSS = 0x20 };
+/* Selectors of the GDTs below; __BOOT_CS and __BOOT_DS are what Linux asks for. */
+enum { SEL_BOOT_CS = 0x10, SEL_BOOT_DS = 0x18, SEL_FLAT_CS = 0x08, SEL_FLAT_DS = 0x10, SEL_TSS = 0x20 };
 
 /* Attributes as vcpu_state.h packs them: type, S, DPL, P in bits 0-7; L, D/B, G in bits 13-15. */
 enum {
@@ -30,17 +30,24 @@ enum {
 	ATTR_DATA = 0xc093,
 	ATTR_TSS = 0x008b, /* busy */
 	ATTR_LDT = 0x0082,
+	ATTR_REAL_CODE = 0x009b,
+	ATTR_REAL_DATA = 0x0093,
 	TSS_LIMIT = 0x67,
 };
 
-static const uint64_t gdt[] = {
-	0,
-	0x00cf9b000000ffff, /* SEL_CODE32 */
-	0x00af9b000000ffff, /* SEL_CODE64 */
-	0x00cf93000000ffff, /* SEL_DATA */
-	0x00008b0000000067, /* SEL_TSS, at 0 */
-	0,		    /* its upper half in 64-bit mode */
-};
+enum { GDT_ENTRIES = 6 };
+#define DESC_CODE32 0x00cf9b000000ffffull
+#define DESC_CODE64 0x00af9b000000ffffull
+#define DESC_DATA 0x00cf93000000ffffull
+#define DESC_TSS 0x00008b0000000067ull /* at 0; its upper half in 64-bit mode is 0 */
+
+static const uint64_t gdt_linux64[GDT_ENTRIES] = { 0, 0, DESC_CODE64, DESC_DATA, DESC_TSS, 0 };
+static const uint64_t gdt_linux32[GDT_ENTRIES] = { 0, 0, DESC_CODE32, DESC_DATA, DESC_TSS, 0 };
+/*
+ * PVH and Multiboot leave the selectors open. Boot loaders have always used these, and there are systems
+ * that keep them under a GDT of their own (xv6).
+ */
+static const uint64_t gdt_flat[GDT_ENTRIES] = { 0, DESC_CODE32, DESC_DATA, 0, DESC_TSS, 0 };
 
 /* Words of vcpu_state.lapic: register offset / 16. */
 enum { LAPIC_SVR = 0xf0 / 16, LAPIC_LVT_LINT0 = 0x350 / 16, LAPIC_LVT_LINT1 = 0x360 / 16 };
@@ -70,21 +77,20 @@ static void entry_firmware(struct vcpu_state *cpu)
 	cpu->lapic[LAPIC_LVT_LINT1] = LVT_NMI;
 }
 
-static int entry_write_gdt(struct boot *b)
+static int entry_write_gdt(struct boot *b, const uint64_t gdt[GDT_ENTRIES])
 {
-	return ram_write(b->ram, BOOT_GDT, gdt, sizeof(gdt));
+	return ram_write(b->ram, BOOT_GDT, gdt, GDT_ENTRIES * sizeof(gdt[0]));
 }
 
-static void entry_segments(struct vcpu_state *cpu, uint16_t cs, uint32_t cs_attr)
+static void entry_segments(struct vcpu_state *cpu, uint16_t cs, uint32_t cs_attr, uint16_t ds)
 {
 	for (unsigned i = 0; i < SEG_COUNT; i++)
-		cpu->seg[i] =
-			(struct vcpu_segment){.limit = UINT32_MAX, .selector = SEL_DATA, .attr = ATTR_DATA};
+		cpu->seg[i] = (struct vcpu_segment){ .limit = UINT32_MAX, .selector = ds, .attr = ATTR_DATA };
 	cpu->seg[SEG_CS].selector = cs;
 	cpu->seg[SEG_CS].attr = cs_attr;
 	cpu->tr = (struct vcpu_segment){ .limit = TSS_LIMIT, .selector = SEL_TSS, .attr = ATTR_TSS };
 	cpu->ldt = (struct vcpu_segment){ .attr = ATTR_LDT };
-	cpu->gdt = (struct vcpu_table){ .base = BOOT_GDT, .limit = sizeof(gdt) - 1 };
+	cpu->gdt = (struct vcpu_table){ .base = BOOT_GDT, .limit = GDT_ENTRIES * 8 - 1 };
 	cpu->idt = (struct vcpu_table){ 0 };
 }
 
@@ -111,14 +117,14 @@ static int entry_write_page_tables(struct boot *b)
 int entry_long_mode(struct boot *b, uint64_t rip, uint64_t rsi)
 {
 	struct vcpu_state *cpu = b->bsp;
-	int ret = entry_write_gdt(b);
+	int ret = entry_write_gdt(b, gdt_linux64);
 
 	if (!ret)
 		ret = entry_write_page_tables(b);
 	if (ret)
 		return ret;
 	entry_firmware(cpu);
-	entry_segments(cpu, SEL_CODE64, ATTR_CODE64);
+	entry_segments(cpu, SEL_BOOT_CS, ATTR_CODE64, SEL_BOOT_DS);
 	cpu->cr0 = CR0_PG | CR0_NE | CR0_ET | CR0_PE;
 	cpu->cr3 = BOOT_PAGE_TABLES;
 	cpu->cr4 = CR4_PAE;
@@ -130,21 +136,55 @@ int entry_long_mode(struct boot *b, uint64_t rip, uint64_t rsi)
 	return 0;
 }
 
-int entry_protected_mode(struct boot *b, uint32_t eip, uint32_t ebx)
+/* 32-bit protected mode without paging. */
+static void entry_protected(struct vcpu_state *cpu, uint16_t cs, uint16_t ds, uint32_t eip)
 {
-	struct vcpu_state *cpu = b->bsp;
-	int ret = entry_write_gdt(b);
-
-	if (ret)
-		return ret;
 	entry_firmware(cpu);
-	entry_segments(cpu, SEL_CODE32, ATTR_CODE32);
+	entry_segments(cpu, cs, ATTR_CODE32, ds);
 	cpu->cr0 = CR0_ET | CR0_PE;
 	cpu->cr4 = 0;
 	cpu->efer = 0;
 	cpu->rflags = RFLAGS_FIXED;
 	memset(cpu->gpr, 0, sizeof(cpu->gpr));
-	cpu->gpr[RBX] = ebx;
 	cpu->rip = eip;
+}
+
+int entry_protected_mode(struct boot *b, uint32_t eip, uint32_t ebx)
+{
+	int ret = entry_write_gdt(b, gdt_flat);
+
+	if (ret)
+		return ret;
+	entry_protected(b->bsp, SEL_FLAT_CS, SEL_FLAT_DS, eip);
+	b->bsp->gpr[RBX] = ebx;
 	return 0;
+}
+
+int entry_linux32(struct boot *b, uint32_t eip, uint32_t esi)
+{
+	int ret = entry_write_gdt(b, gdt_linux32);
+
+	if (ret)
+		return ret;
+	entry_protected(b->bsp, SEL_BOOT_CS, SEL_BOOT_DS, eip);
+	b->bsp->gpr[RSI] = esi;
+	return 0;
+}
+
+void entry_real_mode(struct boot *b, uint16_t cs, uint16_t ip)
+{
+	struct vcpu_state *cpu = b->bsp;
+
+	entry_firmware(cpu);
+	for (unsigned i = 0; i < SEG_COUNT; i++)
+		cpu->seg[i] = (struct vcpu_segment){ .limit = 0xffff, .attr = ATTR_REAL_DATA };
+	cpu->seg[SEG_CS] = (struct vcpu_segment){
+		.base = (uint64_t)cs << 4, .limit = 0xffff, .selector = cs, .attr = ATTR_REAL_CODE };
+	cpu->idt = (struct vcpu_table){ .limit = 0x3ff };
+	cpu->cr0 = CR0_ET;
+	cpu->cr4 = 0;
+	cpu->efer = 0;
+	cpu->rflags = RFLAGS_FIXED;
+	memset(cpu->gpr, 0, sizeof(cpu->gpr));
+	cpu->rip = ip;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The Linux boot protocol for x86, 64-bit entry (Linux Documentation/arch/x86/boot.rst and
- * zero-page.rst).
+ * The Linux boot protocol for x86 (Linux Documentation/arch/x86/boot.rst and zero-page.rst): the 64-bit
+ * entry for kernels that have one, the 32-bit entry for others.
  *
  * A bzImage is a real-mode part (setup sectors, with the setup header), a protected-mode part (the
  * decompressor), and in this the packed vmlinux. We unpack vmlinux here, where that runs at the
@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { IMAGE_MAX = BOOT_PAYLOAD_MAX, SECTOR = 512, PARAGRAPH = 16, VERSION_MIN = 0x20c };
+enum { IMAGE_MAX = BOOT_PAYLOAD_MAX, SECTOR = 512, PARAGRAPH = 16, VERSION_MIN = 0x20a, VERSION_XLOADFLAGS = 0x20c };
 
 /* Offsets in the file and in boot_params ("The real-mode kernel header"; zero-page.rst). */
 enum {
@@ -41,6 +41,12 @@ enum {
 	HDR_INIT_SIZE = 0x260,
 	HDR_END_MIN = 0x264,
 	HDR_END_MAX = 0x290, /* boot_params has something else there */
+	PARAMS_SCREEN_MODE = 0x006, /* struct screen_info */
+	PARAMS_SCREEN_COLUMNS = 0x007,
+	PARAMS_SCREEN_EGA_BX = 0x00a,
+	PARAMS_SCREEN_LINES = 0x00e,
+	PARAMS_SCREEN_IS_VGA = 0x00f,
+	PARAMS_SCREEN_POINTS = 0x010,
 	PARAMS_ACPI_RSDP = 0x070,
 	PARAMS_E820_ENTRIES = 0x1e8,
 	PARAMS_E820_TABLE = 0x2d0, /* 20 bytes each: address, size, type */
@@ -62,7 +68,7 @@ struct linux_image {
 	size_t header_end;
 	uint32_t initrd_addr_max, kernel_alignment, cmdline_size, init_size;
 	uint64_t pref_address;
-	bool relocatable;
+	bool relocatable, wide; /* wide: there is a 64-bit entry */
 };
 
 static uint64_t get(const uint8_t *bytes, size_t at, size_t size)
@@ -110,13 +116,11 @@ static int linux_check_header(struct boot *b, const struct linux_image *k)
 		return boot_kernel_error(b, -ENOEXEC, boot_fix_damaged, "its setup header has no boot flag");
 	if (version < VERSION_MIN)
 		return boot_kernel_error(
-			b, -ENOEXEC, "name a Linux kernel of version 3.8 or later with --kernel",
-			"it knows the boot protocol only up to %u.%02u, which has no 64-bit entry",
+			b, -ENOEXEC, "name a Linux kernel of version 2.6.31 or later with --kernel",
+			"it knows the boot protocol only up to %u.%02u, which does not tell the memory it needs",
 			version >> 8, version & 0xff);
 	if (!(k->bytes[HDR_LOADFLAGS] & LOADED_HIGH))
 		return boot_kernel_error(b, -ENOEXEC, boot_fix_kernel, "it is a zImage, not a bzImage");
-	if (!(get(k->bytes, HDR_XLOADFLAGS, 2) & XLF_KERNEL_64))
-		return boot_kernel_error(b, -ENOEXEC, boot_fix_kernel, "it is a 32-bit kernel");
 	return 0;
 }
 
@@ -137,14 +141,19 @@ static int linux_parse(struct boot *b, struct linux_image *k)
 					 "its setup header is too short for its version");
 	if (k->len < k->setup_len || k->len < k->header_end)
 		return linux_truncated(b, "its setup sectors");
-	if (k->system_len > k->len - k->setup_len)
+	/* The size counts paragraphs, and not every image fills its last one (memtest86+). */
+	if (k->system_len >= k->len - k->setup_len + PARAGRAPH)
 		return linux_truncated(b, "its protected-mode part");
+	if (k->system_len > k->len - k->setup_len)
+		k->system_len = k->len - k->setup_len;
 	k->initrd_addr_max = get(k->bytes, HDR_INITRD_ADDR_MAX, 4);
 	k->kernel_alignment = get(k->bytes, HDR_KERNEL_ALIGNMENT, 4);
 	k->cmdline_size = get(k->bytes, HDR_CMDLINE_SIZE, 4);
 	k->init_size = get(k->bytes, HDR_INIT_SIZE, 4);
 	k->pref_address = get(k->bytes, HDR_PREF_ADDRESS, 8);
 	k->relocatable = k->bytes[HDR_RELOCATABLE];
+	k->wide = get(k->bytes, HDR_VERSION, 2) >= VERSION_XLOADFLAGS &&
+		  get(k->bytes, HDR_XLOADFLAGS, 2) & XLF_KERNEL_64;
 	return 0;
 }
 
@@ -181,8 +190,11 @@ static int linux_place_vmlinux(struct boot *b, const struct linux_image *k, cons
 	ret = elf_parse(b, vmlinux, &elf);
 	if (ret)
 		return ret;
-	if (!elf.wide)
-		return boot_kernel_error(b, -ENOEXEC, boot_fix_kernel, "its payload is a 32-bit kernel");
+	if (elf.wide != k->wide)
+		return boot_kernel_error(b, -ENOEXEC, boot_fix_damaged,
+					 "its header is of a %u-bit kernel, and its payload is none",
+					 k->wide ? 64 : 32);
+	elf.entry = elf_physical(&elf, elf.entry);
 	if (!elf_covers(&elf, elf.entry))
 		return boot_kernel_error(b, -ENOEXEC, boot_fix_damaged,
 					 "its entry point 0x%llx is not in its segments",
@@ -204,11 +216,12 @@ static int linux_place_system(struct boot *b, const struct linux_image *k, struc
 {
 	uint64_t base = k->relocatable ? k->pref_address : BOOT_HIGH_START, align = k->kernel_alignment;
 	uint64_t size = k->init_size > k->system_len ? k->init_size : k->system_len;
+	uint64_t entry = k->wide ? ENTRY_64 : 0;
 	int ret;
 
 	if (k->relocatable && align && !(align & (align - 1)))
 		base = (base + align - 1) & ~(align - 1);
-	if (k->system_len <= ENTRY_64)
+	if (k->system_len <= entry)
 		return boot_kernel_error(b, -ENOEXEC, boot_fix_damaged, "its protected-mode part is empty");
 	ret = linux_check_memory(b, base, size);
 	/* One that cannot be relocated unpacks itself to where it prefers to be. */
@@ -216,7 +229,7 @@ static int linux_place_system(struct boot *b, const struct linux_image *k, struc
 		ret = linux_check_memory(b, k->pref_address, k->init_size);
 	if (ret)
 		return ret;
-	*p = (struct placed){ .start = base, .entry = base + ENTRY_64, .end = base + size };
+	*p = (struct placed){ .start = base, .entry = base + entry, .end = base + size };
 	if (!k->relocatable && k->pref_address + k->init_size > p->end)
 		p->end = k->pref_address + k->init_size;
 	ret = ram_write(b->ram, base, k->bytes + k->setup_len, k->system_len);
@@ -263,6 +276,17 @@ static void linux_e820(const struct boot *b, uint8_t *params)
 	params[PARAMS_E820_ENTRIES] = (uint8_t)count;
 }
 
+/* The display is a VGA in mode 3. */
+static void linux_screen(uint8_t *params)
+{
+	params[PARAMS_SCREEN_MODE] = 3;
+	params[PARAMS_SCREEN_COLUMNS] = TEXT_COLUMNS;
+	params[PARAMS_SCREEN_EGA_BX] = 3; /* memory of 256 KiB, as a VGA says */
+	params[PARAMS_SCREEN_LINES] = TEXT_ROWS;
+	params[PARAMS_SCREEN_IS_VGA] = 1;
+	params[PARAMS_SCREEN_POINTS] = 16;
+}
+
 static int linux_write_params(struct boot *b, const struct linux_image *k, uint64_t start, uint64_t initrd,
 			      uint64_t initrd_size)
 {
@@ -276,6 +300,7 @@ static int linux_write_params(struct boot *b, const struct linux_image *k, uint6
 	put(params, HDR_RAMDISK_SIZE, 4, initrd_size);
 	put(params, HDR_CMD_LINE_PTR, 4, BOOT_CMDLINE);
 	put(params, PARAMS_ACPI_RSDP, 8, b->rsdp);
+	linux_screen(params);
 	linux_e820(b, params);
 	return ram_write(b->ram, BOOT_PARAMS, params, sizeof(params));
 }
@@ -298,7 +323,8 @@ static int linux_boot(struct boot *b, struct linux_image *k)
 		return ret;
 	ret = linux_write_params(b, k, p.start, initrd, initrd_size);
 	if (!ret)
-		ret = entry_long_mode(b, p.entry, BOOT_PARAMS);
+		ret = k->wide ? entry_long_mode(b, p.entry, BOOT_PARAMS)
+			      : entry_linux32(b, (uint32_t)p.entry, BOOT_PARAMS);
 	return ret ? boot_kernel_read_error(b, ret) : 0;
 }
 

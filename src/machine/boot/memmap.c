@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The memory map that guests are told, in rising order. What is not in it is not RAM: the VGA
- * window and the ROM area before the ACPI tables, the PCI hole, the APICs.
+ * window (its text memory, too) and the ROM area before the ACPI tables, the PCI hole, the APICs.
  */
 #include "machine/boot/boot.h"
 #include "machine/ram_map.h"

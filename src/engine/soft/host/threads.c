@@ -37,7 +37,10 @@ void soft_cpu_set_debug(struct cpu *c, struct engine_debug *copy, const struct e
 	*copy = *debug;
 	if (copy->count > ENGINE_BREAKPOINTS_MAX)
 		copy->count = ENGINE_BREAKPOINTS_MAX;
-	c->debug = copy->step || copy->count ? copy : NULL;
+	if (copy->watch_count > ENGINE_WATCHES_MAX)
+		copy->watch_count = ENGINE_WATCHES_MAX;
+	c->debug = copy->step || copy->count || copy->watch_count ? copy : NULL;
+	debug_rearm(c);
 }
 
 static void threads_destroy(struct engine *engine)

@@ -2,8 +2,8 @@
 /*
  * Chooses what runs a decoded instruction.
  *
- * What an instruction needs of the mode (CPL 0, protected mode) is decided here, once: the block
- * cache keeps blocks of different CPL and mode apart. What is not allowed, and what nobody runs,
+ * What an instruction needs of the mode (CPL 0, protected mode) and of the CPU model is decided here, once:
+ * the block cache keeps blocks of different CPL and mode apart, and a model never changes. What is not allowed, and what nobody runs,
  * gets a handler that raises.
  */
 #include "engine/soft/interp/interp.h"
@@ -28,7 +28,7 @@ void interp_bind(struct cpu *c, struct insn *in)
 	uint32_t attr = opcode_table[in->row].attr;
 
 	in->fn = raise_ud;
-	if ((attr & OP_PROT) && c->real)
+	if (((attr & OP_PROT) && c->real) || !cpu_model_has(c->vm->model, opcode_table[in->row].feature))
 		return;
 	if ((attr & OP_CPL0) && c->cpl) {
 		in->fn = raise_gp;

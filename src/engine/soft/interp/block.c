@@ -63,7 +63,7 @@ static void cache_drop_all(struct block_cache *bc)
  * another vCPU has just set proves nothing about that vCPU's barrier, so each makes its own, once
  * for each generation.
  */
-static uint32_t frame_watch(struct cpu *c, uint64_t frame)
+uint32_t block_watch_frame(struct cpu *c, uint64_t frame)
 {
 	uint32_t gen = atomic_load(&c->code_gen[frame]);
 	unsigned i = frame % BLOCK_WATCHED;
@@ -79,27 +79,32 @@ static uint32_t frame_watch(struct cpu *c, uint64_t frame)
 	return gen;
 }
 
-/* Decodes one instruction at @linear that runs into the next page. Raises the next page's #PF. */
-static struct block *decode_across(struct cpu *c, uint64_t linear, const uint8_t *host, unsigned avail)
+/*
+ * Decodes the one instruction at @linear: it runs into the next page, or up to the limit of CS, to which @room
+ * bytes are left. Raises the next page's #PF, and #GP(0) for an instruction that does not end within the limit.
+ */
+static struct block *decode_alone(struct cpu *c, uint64_t linear, const uint8_t *host, unsigned avail, unsigned room)
 {
 	uint8_t bytes[INSN_BYTES_MAX];
 	struct block *b = c->blocks->scratch;
-	unsigned more = 0, n = avail;
+	unsigned more = 0, n = avail < room ? avail : room;
 	uint64_t frame;
 	int len;
 
 	memcpy(bytes, host, n);
 	len = insn_decode(bytes, n, c->mode, &b->insn[0]);
-	if (len == DECODE_MORE) {
+	if (len == DECODE_MORE && n < room) {
 		uint64_t next = linear + avail;
 		const uint8_t *second = mmu_fetch(c, c->mode == INSN_MODE64 ? next : (uint32_t)next, &more, &frame);
 
-		if (more > INSN_BYTES_MAX - n)
-			more = INSN_BYTES_MAX - n;
+		if (more > room - n)
+			more = room - n;
 		memcpy(bytes + n, second, more);
 		n += more;
 		len = insn_decode(bytes, n, c->mode, &b->insn[0]);
 	}
+	if (len == DECODE_MORE)
+		cpu_raise_error(c, EXC_GP, 0);
 	if (len < 0)
 		cpu_raise_fetch(c, len);
 	b->count = 1;
@@ -122,7 +127,7 @@ static struct block *decode(struct cpu *c, uint64_t linear, uint64_t key, uint32
 	b = (struct block *)(bc->arena + bc->used);
 	b->key = key;
 	b->mode = mode;
-	b->gen = frame_watch(c, key >> FRAME_SHIFT);
+	b->gen = block_watch_frame(c, key >> FRAME_SHIFT);
 	b->count = 0;
 	b->link[0] = b->link[1] = NULL;
 	while (b->count < BLOCK_INSNS_MAX) {
@@ -144,7 +149,7 @@ static struct block *decode(struct cpu *c, uint64_t linear, uint64_t key, uint32
 	}
 	if (!b->count) {
 		if (len == DECODE_MORE)
-			return decode_across(c, linear, host, avail);
+			return decode_alone(c, linear, host, avail, INSN_BYTES_MAX);
 		cpu_raise_fetch(c, len);
 	}
 	b->bytes = n;
@@ -178,24 +183,53 @@ static struct block *lookup(struct cpu *c, uint64_t linear, uint64_t key, uint32
 	return decode(c, linear, key, mode, c->fetch_host + (key & (FRAME_SIZE - 1)));
 }
 
+/*
+ * Close to the limit of CS, which blocks know nothing of: one that goes beyond it (@room bytes away) is
+ * replaced by its first instruction alone.
+ */
+static struct block *block_near_limit(struct cpu *c, uint64_t linear, uint64_t key, uint32_t mode, unsigned room)
+{
+	unsigned offset = key & (FRAME_SIZE - 1);
+
+	if (room >= INSN_BYTES_MAX) {
+		struct block *b = lookup(c, linear, key, mode);
+
+		if (b->bytes <= room)
+			return b;
+		room = INSN_BYTES_MAX;
+	}
+	return decode_alone(c, linear, c->fetch_host + offset, FRAME_SIZE - offset, room);
+}
+
 struct block *block_at_rip(struct cpu *c, struct block *prev)
 {
-	uint64_t rip = c->gpr[GPR_RIP], linear = rip, key;
+	uint64_t rip = c->gpr[GPR_RIP], linear = rip, key, room = ~0ull;
 	uint32_t mode = block_mode(c);
 	struct block *b;
 
-	if (c->mode != INSN_MODE64)
+	if (c->mode != INSN_MODE64) {
+		uint64_t limit = c->seg[SEG_CS].limit;
+
+		if (rip > limit)
+			cpu_raise_error(c, EXC_GP, 0);
+		if (limit != 0xffffffff) /* where code, like data, may wrap */
+			room = limit - rip + 1;
 		linear = (uint32_t)(c->seg[SEG_CS].base + rip);
+	}
 	if (__builtin_expect((linear & ~0xfffull) != c->fetch_linear, 0)) {
 		unsigned avail;
 		uint64_t frame;
 		const uint8_t *host = mmu_fetch(c, linear, &avail, &frame);
 
+		if (frame == MMU_NO_FRAME) /* not RAM: never kept */
+			return decode_alone(c, linear, host, avail, room < INSN_BYTES_MAX ? (unsigned)room : INSN_BYTES_MAX);
 		c->fetch_linear = linear & ~0xfffull;
 		c->fetch_frame = frame;
 		c->fetch_host = host - (linear & 0xfff);
 	}
 	key = c->fetch_frame << FRAME_SHIFT | (linear & 0xfff);
+	if (__builtin_expect(room < FRAME_SIZE, 0))
+		return block_near_limit(c, linear, key, mode, (unsigned)room);
 	if (prev && prev != c->blocks->scratch) {
 		uint64_t flushes = c->blocks->flushes;
 

@@ -36,7 +36,7 @@ struct block_cache {
 	uint8_t *arena;
 	size_t used;
 	struct block *scratch; /* for an instruction that lies across two pages: decoded anew each time */
-	/* Frames that this vCPU has made sure of (frame_watch), by frame number: frame + 1 and generation. */
+	/* Frames that this vCPU has made sure of (block_watch_frame), by frame number: frame + 1 and generation. */
 	struct {
 		uint64_t frame;
 		uint32_t gen;
@@ -53,6 +53,9 @@ static inline uint32_t block_mode(const struct cpu *c)
 	return (uint32_t)c->mode | (uint32_t)c->cpl << 2 | (uint32_t)c->real << 4 | (uint32_t)c->stack_size << 5 |
 	       (uint32_t)c->flat << 9;
 }
+
+/* Notices every store into @frame from now on: its code generation, which the first one ends. */
+uint32_t block_watch_frame(struct cpu *c, uint64_t frame);
 
 /*
  * The block at RIP. @prev (or NULL) is the block that ran before, whose links are tried first and

@@ -7,14 +7,9 @@
  */
 #include "engine/soft/interp/alu.h"
 
-static bool canonical(uint64_t a)
-{
-	return (uint64_t)((int64_t)(a << 16) >> 16) == a;
-}
-
 void branch_check(struct cpu *c, uint64_t rip, unsigned opsize)
 {
-	if (opsize == 8 ? !canonical(rip) : rip > c->seg[SEG_CS].limit)
+	if (opsize == 8 ? !cpu_canonical(c, rip) : rip > c->seg[SEG_CS].limit)
 		cpu_raise_error(c, EXC_GP, 0);
 }
 
@@ -33,7 +28,7 @@ static inline __attribute__((always_inline)) void jump_if64(struct cpu *c, const
 {
 	uint64_t t = c->gpr[GPR_RIP] + (in->imm & -(uint64_t)taken);
 
-	if (unlikely(!canonical(t)) && taken)
+	if (unlikely(!cpu_canonical(c, t)) && taken)
 		cpu_raise_error(c, EXC_GP, 0);
 	c->gpr[GPR_RIP] = t;
 }
@@ -158,7 +153,7 @@ static void call64(struct cpu *c, const struct insn *in)
 {
 	uint64_t t = c->gpr[GPR_RIP] + in->imm;
 
-	if (unlikely(!canonical(t)))
+	if (unlikely(!cpu_canonical(c, t)))
 		cpu_raise_error(c, EXC_GP, 0);
 	push64(c, c->gpr[GPR_RIP]);
 	c->gpr[GPR_RIP] = t;
@@ -177,7 +172,7 @@ static void call_ind(struct cpu *c, const struct insn *in)
 {
 	uint64_t t = rm_load(c, in, in->opsize);
 
-	if (unlikely(in->opsize == 8 && !canonical(t))) { /* the push faults first (SDM vol. 2, CALL) */
+	if (unlikely(in->opsize == 8 && !cpu_canonical(c, t))) { /* the push faults first (SDM vol. 2, CALL) */
 		mmu_probe(c, SEG_SS, c->gpr[RSP] - 8, 8, MMU_WRITE);
 		cpu_raise_error(c, EXC_GP, 0);
 	}
@@ -190,7 +185,7 @@ static void ret64(struct cpu *c, const struct insn *in)
 {
 	uint64_t sp = c->gpr[RSP], t = mmu_load(c, SEG_SS, sp, 8);
 
-	if (unlikely(!canonical(t)))
+	if (unlikely(!cpu_canonical(c, t)))
 		cpu_raise_error(c, EXC_GP, 0);
 	c->gpr[RSP] = sp + 8;
 	c->gpr[GPR_RIP] = t;
@@ -265,9 +260,10 @@ static void sfence(struct cpu *c, const struct insn *in)
 }
 
 /* Guest memory is coherent: only the address is checked, as for a load of a byte. */
+/* As a load of a byte, which an execute-only segment allows too (SDM vol. 2, CLFLUSH): its limit counts, not its type. */
 static void clflush(struct cpu *c, const struct insn *in)
 {
-	mmu_probe(c, in->seg, mem_linear(c, in, 1, MMU_READ), 1, MMU_READ);
+	mmu_probe(c, in->seg, mem_linear(c, in, 1, MMU_EXEC), 1, MMU_READ);
 }
 
 /* Also NOP with a memory operand and prefetches, which access nothing. */
@@ -300,7 +296,6 @@ insn_fn *bind_control(struct cpu *c, const struct insn *in)
 	case INSN_ID_SFENCE: return sfence;
 	case INSN_ID_CLFLUSH: return clflush;
 	case INSN_ID_NOP:
-	case INSN_ID_PAUSE:
 	case INSN_ID_PREFETCH: return nop;
 	}
 	return bind_stack(c, in);

@@ -14,8 +14,6 @@
 
 #include <string.h>
 
-enum { DR6_BS = 1 << 14 };
-
 static void execute64(struct cpu *c, const struct block *b)
 {
 	const struct insn *in = b->insn, *end = in + b->count;
@@ -30,16 +28,14 @@ static void execute64(struct cpu *c, const struct block *b)
 	c->insn_count += (uint64_t)(in - b->insn);
 }
 
-/* 16- and 32-bit code: the instruction pointer wraps at its width. */
+/* 16- and 32-bit code: EIP wraps at 32 bits in both; the limit of CS is looked after by block_at_rip. */
 static void execute_legacy(struct cpu *c, const struct block *b, unsigned count)
 {
 	const struct insn *in = b->insn, *end = in + count;
 
 	c->brk = 0;
 	do {
-		uint64_t rip = c->gpr[GPR_RIP] + in->len;
-
-		c->gpr[GPR_RIP] = c->mode == INSN_MODE16 ? (uint16_t)rip : (uint32_t)rip;
+		c->gpr[GPR_RIP] = (uint32_t)(c->gpr[GPR_RIP] + in->len);
 		c->cur = in;
 		in->fn(c, in);
 		in++;
@@ -47,73 +43,125 @@ static void execute_legacy(struct cpu *c, const struct block *b, unsigned count)
 	c->insn_count += (uint64_t)(in - b->insn);
 }
 
-static bool at_breakpoint(const struct cpu *c)
+static uint64_t rip_linear(const struct cpu *c)
 {
-	uint64_t linear = c->gpr[GPR_RIP];
+	uint64_t rip = c->gpr[GPR_RIP];
 
-	if (c->mode != INSN_MODE64)
-		linear = (uint32_t)(linear + c->seg[SEG_CS].base);
-	for (unsigned i = 0; i < c->debug->count; i++)
+	return c->mode == INSN_MODE64 ? rip : (uint32_t)(rip + c->seg[SEG_CS].base);
+}
+
+static bool at_breakpoint(const struct cpu *c, uint64_t linear)
+{
+	for (unsigned i = 0; c->debug && i < c->debug->count; i++)
 		if (c->debug->breakpoint[i] == linear)
 			return true;
 	return false;
 }
 
-static bool leave_for_debugger(struct cpu *c, bool step)
+/*
+ * Breakpoints at the instruction that is about to run (SDM vol. 3, 17.3.1.1): the guest's are
+ * faults, which RF holds off, and the loading of SS by the instruction before. True: leave.
+ */
+static bool code_breakpoint(struct cpu *c, uint64_t linear)
 {
-	c->run->exit = ENGINE_EXIT_DEBUG;
-	c->run->debug.rip = c->gpr[GPR_RIP];
-	c->run->debug.dr6 = c->dr[6];
-	c->run->debug.step = step;
-	return true;
+	uint32_t bits;
+
+	if (at_breakpoint(c, linear))
+		return debugger_leave(c, 0);
+	if ((c->sysflags & RF_RF) || c->shadow == 2)
+		return false;
+	bits = debug_code_at(c, linear);
+	if (bits) {
+		debug_report(c, bits);
+		cpu_raise(c, EXC_DB);
+	}
+	return false;
 }
 
-/* Instructions that enter a handler which clears TF: no single-step trap follows them. */
-static bool swallows_trap(const struct cpu *c, unsigned id)
+/*
+ * Whether a single-step trap follows an instruction that has completed (17.3.1.4). TF counts as it was
+ * before the instruction, so that none follows the POPF or IRET that sets it; but
+ *  - SYSCALL and SYSRET look at TF as they leave it;
+ *  - those that enter a handler (INT n and its kin) clear TF, and nothing is left to trap;
+ *  - the loading of SS holds it off, for good: the next instruction has a trap of its own.
+ * With IA32_DEBUGCTL.BTF only taken branches count (17.4.3).
+ */
+static bool single_step_due(const struct cpu *c, unsigned id, bool tf, bool sequential)
 {
+	bool now = (c->sysflags & RF_TF) != 0;
+
 	switch (id) {
+	case INSN_ID_SYSCALL: return now;
+	case INSN_ID_SYSRET: return false; /* it sees to that itself */
+	case INSN_ID_RSM: return false; /* what was pending when the SMI came is what it leaves */
 	case INSN_ID_INT:
 	case INSN_ID_INT3:
 	case INSN_ID_INTO:
 	case INSN_ID_INT1:
-	case INSN_ID_SYSCALL:
-	case INSN_ID_SYSENTER: return !(c->sysflags & RF_TF);
-	default: return false;
+		tf = tf && now;
+		break;
 	}
+	if (!tf || c->shadow == 2)
+		return false;
+	return !(c->debugctl & DEBUGCTL_BTF) || !sequential;
 }
 
-/*
- * Runs exactly one instruction: in an interrupt shadow, while single-stepping, under a debugger,
- * or when it is being run again with the answer to an access. True: leave.
- */
-static bool step(struct cpu *c)
+/* Runs the one instruction at the start of @b. */
+static void step_one(struct cpu *c, const struct block *b)
 {
-	bool tf = (c->sysflags & RF_TF) != 0;
-	struct block *b;
-	unsigned id;
+	const struct insn *in = &b->insn[0];
+	bool tf = (c->sysflags & RF_TF) != 0, repeated = in->flags & (INSN_REP | INSN_REPNE), sequential;
+	uint64_t start = c->gpr[GPR_RIP], next = start + in->len;
 
-	if (c->debug && !c->replay_count && at_breakpoint(c))
-		return leave_for_debugger(c, false);
-	c->cur = NULL;
-	b = block_at_rip(c, NULL);
-	id = b->insn[0].id;
+	if (c->mode != INSN_MODE64)
+		next = (uint32_t)next;
 	c->shadow_was = c->shadow;
 	c->shadow = 0;
-	c->gpr[GPR_RIP] += b->insn[0].len;
-	if (c->mode != INSN_MODE64)
-		c->gpr[GPR_RIP] = c->mode == INSN_MODE16 ? (uint16_t)c->gpr[GPR_RIP] : (uint32_t)c->gpr[GPR_RIP];
-	c->cur = &b->insn[0];
-	b->insn[0].fn(c, &b->insn[0]);
+	/* RF ends at the start of the instruction (17.3.1.1); one that does not complete gets it back. */
+	c->dbg.rf_was = c->sysflags & RF_RF;
+	c->sysflags &= ~(uint32_t)RF_RF;
+	c->gpr[GPR_RIP] = next;
+	c->cur = in;
+	in->fn(c, in);
 	c->cur = NULL;
 	c->shadow_was = 0;
+	c->dbg.rf_was = 0;
 	c->insn_count++;
 	c->attn = 1;
 	cpu_replay_done(c);
-	if (tf && c->shadow != 2 && !swallows_trap(c, id)) {
-		c->dr[6] |= DR6_BS;
-		cpu_raise(c, EXC_DB);
+	sequential = c->gpr[GPR_RIP] == next || (repeated && c->gpr[GPR_RIP] == start);
+	if (single_step_due(c, in->id, tf, sequential))
+		debug_trap(c, DR6_BS);
+}
+
+/*
+ * The other side of the loop: one instruction in an interrupt shadow, with TF or RF, under a debugger,
+ * or when it is being run again with the answer to an access; a whole block when it is only that
+ * breakpoints exist elsewhere. True: leave.
+ */
+static bool step(struct cpu *c)
+{
+	bool stepped = c->debug && c->debug->step, one = stepped;
+	uint64_t linear = rip_linear(c);
+	struct block *b;
+
+	c->cur = NULL;
+	if (c->dbg.step && !c->replay_count && code_breakpoint(c, linear))
+		return true;
+	c->shadow_was = c->shadow; /* the fetch may leave the engine, too */
+	b = block_at_rip(c, NULL);
+	one |= c->shadow || (c->sysflags & (RF_TF | RF_RF)) || c->replay_count;
+	if (one || debug_code_within(c, linear, b->bytes)) {
+		step_one(c, b);
+		return stepped && debugger_leave(c, 1);
 	}
-	return c->debug && c->debug->step && leave_for_debugger(c, true);
+	if (c->mode == INSN_MODE64)
+		execute64(c, b);
+	else
+		execute_legacy(c, b, b->count);
+	if (c->replay_count)
+		cpu_replay_done(c);
+	return false;
 }
 
 static void run_loop(struct cpu *c)
@@ -121,6 +169,8 @@ static void run_loop(struct cpu *c)
 	struct block *b;
 
 	if (__builtin_setjmp(c->jmp)) {
+		c->sysflags |= c->dbg.rf_was;
+		c->dbg.rf_was = c->dbg.hits = 0;
 		if (c->left == LEFT_BY_EXIT) {
 			c->shadow = c->shadow_was;
 			return;
@@ -151,7 +201,7 @@ static void run_loop(struct cpu *c)
 			c->attn = 1;
 			continue;
 		}
-		if (c->shadow | (c->sysflags & RF_TF) | c->replay_count | (c->debug != NULL)) {
+		if (c->shadow | (c->sysflags & (RF_TF | RF_RF)) | c->replay_count | c->dbg.step) {
 			if (step(c))
 				return;
 			b = NULL;

@@ -216,8 +216,10 @@ static inline uint64_t movs_run(struct cpu *c, const struct insn *in, unsigned s
 	uint64_t src = linear(c, in->seg, si, size, MMU_READ), dst;
 	void *s = run_host(c, in->seg, src, size, MMU_READ), *d;
 
+	if (!s) /* its own faults come before the destination's */
+		return 0;
 	dst = linear(c, SEG_ES, di, size, MMU_WRITE);
-	d = s ? run_host(c, SEG_ES, dst, size, MMU_WRITE) : NULL;
+	d = run_host(c, SEG_ES, dst, size, MMU_WRITE);
 	if (!d)
 		return 0;
 	/* Again: making the destination writable may have moved the frame that both are in. */
@@ -266,8 +268,10 @@ static inline uint64_t cmps_run(struct cpu *c, const struct insn *in, unsigned s
 	uint64_t src = linear(c, in->seg, si, size, MMU_READ), dst;
 	void *s = run_host(c, in->seg, src, size, MMU_READ), *d;
 
+	if (!s) /* its own faults come before the destination's */
+		return 0;
 	dst = linear(c, SEG_ES, di, size, MMU_READ);
-	d = s ? run_host(c, SEG_ES, dst, size, MMU_READ) : NULL;
+	d = run_host(c, SEG_ES, dst, size, MMU_READ);
 	if (!d)
 		return 0;
 	n = run_length(c, in, in->seg, si, src, size, count);
@@ -302,6 +306,50 @@ static inline uint64_t scas_run(struct cpu *c, const struct insn *in, unsigned s
 	return n;
 }
 
+/*
+ * INS and OUTS, upwards: a run leaves the engine once. What can fault is looked at first, as for one element;
+ * the instruction then runs again with the answer (cpu.h).
+ */
+static inline uint64_t port_run(struct cpu *c, uint64_t n, unsigned size)
+{
+	return c->sysflags & RF_DF || n < 2 ? 0 : n > RUN_DATA_MAX / size ? RUN_DATA_MAX / size : n;
+}
+
+static inline uint64_t ins_run(struct cpu *c, const struct insn *in, unsigned size, uint64_t count)
+{
+	uint64_t di = index_get(c, in, RDI), dst, n;
+	uint16_t port = (uint16_t)c->gpr[RDX];
+	void *d;
+
+	io_check(c, port, size);
+	dst = linear(c, SEG_ES, di, size, MMU_WRITE);
+	d = run_host(c, SEG_ES, dst, size, MMU_WRITE);
+	n = d ? port_run(c, run_length(c, in, SEG_ES, di, dst, size, count), size) : 0;
+	if (!n || !cpu_io_in_run(c, port, size, (unsigned)n, d))
+		return 0;
+	mmu_after_store(c, d);
+	index_add(c, in, RDI, n * size);
+	count_sub(c, in, n);
+	return n;
+}
+
+static inline uint64_t outs_run(struct cpu *c, const struct insn *in, unsigned size, uint64_t count)
+{
+	uint64_t si = index_get(c, in, RSI), src, n;
+	uint16_t port = (uint16_t)c->gpr[RDX];
+	void *s;
+
+	io_check(c, port, size);
+	src = linear(c, in->seg, si, size, MMU_READ);
+	s = run_host(c, in->seg, src, size, MMU_READ);
+	n = s ? port_run(c, run_length(c, in, in->seg, si, src, size, count), size) : 0;
+	if (!n || !cpu_io_out_run(c, port, size, (unsigned)n, s))
+		return 0;
+	index_add(c, in, RSI, n * size);
+	count_sub(c, in, n);
+	return n;
+}
+
 static inline uint64_t no_run(struct cpu *c, const struct insn *in, unsigned size, uint64_t count)
 {
 	return 0;
@@ -309,12 +357,16 @@ static inline uint64_t no_run(struct cpu *c, const struct insn *in, unsigned siz
 
 /* --- repetition --- */
 
-/* More is left: the run loop looks around and comes back to this instruction. */
+/*
+ * More is left: the run loop looks around and comes back to this instruction. Until then RF is set
+ * (SDM vol. 3, 17.3.1.1): an interrupt or a trap pushes it, and a code breakpoint does not hit again.
+ */
 static void again(struct cpu *c, const struct insn *in)
 {
 	uint64_t rip = c->gpr[GPR_RIP] - in->len;
 
-	c->gpr[GPR_RIP] = c->mode == INSN_MODE64 ? rip : c->mode == INSN_MODE32 ? (uint32_t)rip : (uint16_t)rip;
+	c->gpr[GPR_RIP] = c->mode == INSN_MODE64 ? rip : (uint32_t)rip;
+	c->sysflags |= RF_RF;
 	c->brk = 1;
 }
 
@@ -359,7 +411,7 @@ static inline bool ended(const struct cpu *c, const struct insn *in)
  */
 static inline bool pause_wanted(const struct cpu *c, unsigned done)
 {
-	return done + 1 >= SLOW_ELEMENTS_MAX || c->replay_count || stepping(c) ||
+	return done + 1 >= SLOW_ELEMENTS_MAX || c->replay_count || stepping(c) || c->dbg.hits ||
 	       atomic_load_explicit(&c->req, memory_order_relaxed);
 }
 
@@ -378,8 +430,8 @@ STRING_SIZES(stos, stos_run, false)
 STRING_SIZES(lods, no_run, false)
 STRING_SIZES(cmps, cmps_run, ended(c, in))
 STRING_SIZES(scas, scas_run, ended(c, in))
-STRING_SIZES(ins, no_run, false)
-STRING_SIZES(outs, no_run, false)
+STRING_SIZES(ins, ins_run, false)
+STRING_SIZES(outs, outs_run, false)
 
 insn_fn *bind_string(struct cpu *c, const struct insn *in)
 {

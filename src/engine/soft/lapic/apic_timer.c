@@ -126,6 +126,9 @@ void lapic_timer_set_lvt(struct cpu *c, uint32_t v)
 {
 	uint32_t was = timer_mode(c), now = v & LVT_TIMER_MODE;
 
+	/* What is due came while the entry was as it was, however late its signal is. */
+	if (c->lapic.timer_due_ns <= now_ns(c))
+		lapic_timer_check(c);
 	c->lapic.reg[LAPIC_LVT_TIMER] = v;
 	if (was == now)
 		return;

@@ -71,7 +71,9 @@ static void accept(struct cpu *c, const struct message *m)
 			cpu_request(c, REQ_INIT);
 		break;
 	case MODE_SIPI:
-		atomic_store(&c->lapic.sipi_vector, m->vector);
+		/* A CPU that has been started by one is not started by the next (9.4.4.1), be it still waking up. */
+		if (!(atomic_load(&c->req) & REQ_SIPI))
+			atomic_store(&c->lapic.sipi_vector, m->vector);
 		cpu_request(c, REQ_SIPI);
 		break;
 	default: break;

@@ -4,7 +4,8 @@
  * 11.12).
  *
  * What is here of what a model may have: version 0x14, six LVT entries (thermal and performance
- * counters never fire), no CMCI, no suppression of EOI broadcasts; the APIC ID cannot be written.
+ * counters never fire), no CMCI, suppression of EOI broadcasts (as KVM shows them beside an I/O APIC outside of it);
+ * the APIC ID cannot be written.
  *
  * Invariants: ID is the vCPU's index in the format of the present mode; while the APIC is disabled
  * by SVR all LVT entries are masked; IRR, ISR and TMR have no bits below vector 16; a fixed
@@ -15,8 +16,8 @@
 #include <errno.h>
 #include <string.h>
 
-enum { LVT_MAX = 5, APIC_VERSION = 0x14 | LVT_MAX << 16 };
-enum { ICR_WRITABLE = 0xccfff, SVR_WRITABLE = 0x1ff, LVT_READ_ONLY = 1 << 12 | 1 << 14 };
+enum { LVT_MAX = 5, VERSION_EOI_SUPPRESSION = 1 << 24, APIC_VERSION = 0x14 | LVT_MAX << 16 | VERSION_EOI_SUPPRESSION };
+enum { ICR_WRITABLE = 0xccfff, SVR_NO_EOI_BROADCAST = 1 << 12, SVR_WRITABLE = 0x1ff | SVR_NO_EOI_BROADCAST, LVT_READ_ONLY = 1 << 12 | 1 << 14 };
 enum { LVT_EXTINT = MODE_EXTINT << 8, LVT_NMI = MODE_NMI << 8 };
 enum { MSR_X2APIC = 0x800, MSR_X2APIC_END = 0x8ff, MSR_TSC_DEADLINE = 0x6e0 };
 
@@ -122,7 +123,8 @@ static void end_of_interrupt(struct cpu *c)
 	if (v < 0)
 		return;
 	clear_bit(&l->reg[LAPIC_ISR], (unsigned)v);
-	if (test_bit(&l->reg[LAPIC_TMR], (unsigned)v) &&
+	/* 11.8.5: a suppressed EOI is the software's to bring to the I/O APIC, by its EOI register. */
+	if (!(l->reg[LAPIC_SVR] & SVR_NO_EOI_BROADCAST) && test_bit(&l->reg[LAPIC_TMR], (unsigned)v) &&
 	    (atomic_load_explicit(&c->vm->eoi_exit[v / 64], memory_order_relaxed) >> v % 64 & 1)) {
 		set_bit(l->eoi_wait, (unsigned)v);
 		cpu_request(c, REQ_EVENT);
@@ -301,6 +303,15 @@ static bool readable(unsigned n)
 	}
 }
 
+/*
+ * Registers that are read-only, or not there but named in table 11-1 (the arbitration priority and
+ * remote read registers): an access in the wrong direction is no access to a reserved one.
+ */
+static bool known(unsigned n)
+{
+	return readable(n) || n == LAPIC_APR || n == LAPIC_RRD;
+}
+
 /* --- the page: 11.4.1 --- */
 
 uint32_t lapic_page_read(struct cpu *c, unsigned offset)
@@ -315,7 +326,10 @@ uint32_t lapic_page_read(struct cpu *c, unsigned offset)
 	case LAPIC_DFR:
 	case LAPIC_ICR_HIGH: return c->lapic.reg[n];
 	case LAPIC_EOI: return 0; /* write-only, but it exists */
-	default: lapic_error(c, ESR_REGISTER); return 0;
+	default:
+		if (!known(n))
+			lapic_error(c, ESR_REGISTER);
+		return 0;
 	}
 }
 
@@ -335,8 +349,10 @@ void lapic_page_write(struct cpu *c, unsigned offset, uint32_t value)
 		c->lapic.reg[n] = value & ICR_WRITABLE;
 		lapic_send_ipi(c);
 		break;
-	case LAPIC_ID: break; /* read-only on this model */
-	default: lapic_error(c, ESR_REGISTER); break;
+	default: /* APIC ID among the read-only ones on this model */
+		if (!known(n))
+			lapic_error(c, ESR_REGISTER);
+		break;
 	}
 }
 
@@ -365,7 +381,7 @@ static uint32_t x2apic_bits(unsigned n)
 	case LAPIC_TPR: return 0xff;
 	case LAPIC_EOI:
 	case LAPIC_ESR: return 0;
-	case LAPIC_SVR: return 0x3ff;
+	case LAPIC_SVR: return 0x3ff | SVR_NO_EOI_BROADCAST;
 	case LAPIC_TIMER_INIT: return 0xffffffff;
 	case LAPIC_TIMER_DIVIDE: return 0xb;
 	default: return lvt_bits(n) | LVT_READ_ONLY;

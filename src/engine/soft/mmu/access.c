@@ -5,9 +5,13 @@
  * Everything goes through page_get, which answers for one page: a host pointer, or a
  * guest-physical address that is no memory. An access that crosses pages gets both before it
  * touches either, so that a fault on the second leaves the first as it was.
+ *
+ * A page with a data breakpoint never gets an entry for loads or stores (debug.h), so all accesses
+ * to it come here: bytes_read, bytes_write and the atomic ones compare. A probe is no access.
  */
 #include "engine/soft/mmu/tlb.h"
 #include "engine/soft/mmu/walk.h"
+#include "engine/soft/vcpu/vcpu.h"
 
 #include "host/log.h"
 
@@ -24,11 +28,6 @@ struct page {
 static _Noreturn void not_canonical(struct cpu *c, unsigned seg)
 {
 	cpu_raise_error(c, seg == SEG_SS ? EXC_SS : EXC_GP, 0);
-}
-
-static bool canonical(uint64_t linear)
-{
-	return (uint64_t)((int64_t)linear << 16 >> 16) == linear;
 }
 
 /* Outside 64-bit mode linear addresses wrap at 4 GiB. */
@@ -62,6 +61,9 @@ static void fill(struct tlb_view *v, uint64_t linear, const struct walk *w, enum
 		e->read = page; /* what may be written may be read */
 	if (store)
 		e->write = page;
+	v->key[i] = w->keyed ? w->key + 1 : 0;
+	if (w->keyed)
+		v->keys |= 1u << w->key;
 	if (w->global) {
 		v->global[i / 64] |= 1ull << (i % 64);
 		v->any_global = true;
@@ -89,7 +91,7 @@ static struct page page_get(struct cpu *c, unsigned seg, uint64_t linear, enum m
 
 	if ((access == MMU_READ ? e->read : access == MMU_WRITE ? e->write : e->exec) == page)
 		return (struct page){ .host = (uint8_t *)(uintptr_t)(linear + e->addend) };
-	if (cpu_long_mode(c) && !canonical(linear))
+	if (cpu_long_mode(c) && !cpu_canonical(c, linear))
 		not_canonical(c, seg);
 	if (mmu_walk(c, linear, access, (enum walk_as)view, false, &w, &error)) {
 		if (trace_on(TRACE_MMU))
@@ -112,7 +114,8 @@ static struct page page_get(struct cpu *c, unsigned seg, uint64_t linear, enum m
 			cpu_internal(c, "no memory for guest frame %llu", (unsigned long long)frame);
 		if (store && !(atomic_load_explicit(&c->frame[frame], memory_order_relaxed) & FRAME_DIRTY))
 			atomic_fetch_or(&c->frame[frame], FRAME_DIRTY);
-		fill(v, linear, &w, access, c->ram_host + (frame << FRAME_SHIFT), store);
+		if (access == MMU_EXEC || !c->dbg.watch_count || !debug_page_watched(c, linear))
+			fill(v, linear, &w, access, c->ram_host + (frame << FRAME_SHIFT), store);
 		return (struct page){ .host = c->ram_host + (frame << FRAME_SHIFT) + (linear & 0xfff) };
 	}
 	return (struct page){ .host = (uint8_t *)(uintptr_t)ram_frame_bytes(c->vm->ram, frame) + (linear & 0xfff) };
@@ -124,10 +127,15 @@ static uint64_t device_load(struct cpu *c, uint64_t gpa, unsigned size)
 {
 	if (is_lapic(c, gpa)) {
 		unsigned offset = gpa & 0xfff;
-		uint64_t v = lapic_page_read(c, offset & ~15u);
+		uint64_t v;
 
+		if (cpu_load_again(c, gpa, size, &v))
+			return v;
 		/* Only aligned 32-bit reads are defined (SDM 11.4.1); others get the bytes there are. */
-		return (v >> (offset & 3) * 8) & (size == 8 ? ~0ull : (1ull << size * 8) - 1);
+		v = lapic_page_read(c, offset & ~15u) >> (offset & 3) * 8;
+		v &= size == 8 ? ~0ull : (1ull << size * 8) - 1;
+		cpu_loaded(c, gpa, size, v);
+		return v;
 	}
 	return cpu_mmio_load(c, gpa, size);
 }
@@ -201,7 +209,7 @@ static void part_write(struct cpu *c, const struct page *p, const void *buf, uns
  */
 static void check_canonical(struct cpu *c, unsigned seg, uint64_t linear, unsigned size)
 {
-	if (cpu_long_mode(c) && (!canonical(linear) || !canonical(linear + size - 1)))
+	if (cpu_long_mode(c) && (!cpu_canonical(c, linear) || !cpu_canonical(c, linear + size - 1)))
 		not_canonical(c, seg);
 }
 
@@ -211,10 +219,18 @@ static void check_alignment(struct cpu *c, uint64_t linear, unsigned size)
 		cpu_raise_ac(c);
 }
 
+static inline void check_watches(struct cpu *c, uint64_t linear, unsigned size, bool store)
+{
+	if (__builtin_expect(c->dbg.watch_count, 0))
+		debug_access(c, linear, size, store);
+}
+
 static void bytes_read(struct cpu *c, unsigned seg, uint64_t linear, void *buf, unsigned size, enum mmu_view view)
 {
 	unsigned first = FRAME_SIZE - (linear & (FRAME_SIZE - 1));
 	struct page a, b;
+
+	check_watches(c, linear, size, false);
 
 	if (size > first)
 		check_canonical(c, seg, linear, size);
@@ -233,6 +249,8 @@ static void bytes_write(struct cpu *c, unsigned seg, uint64_t linear, const void
 {
 	unsigned first = FRAME_SIZE - (linear & (FRAME_SIZE - 1));
 	struct page a, b;
+
+	check_watches(c, linear, size, true);
 
 	if (size > first)
 		check_canonical(c, seg, linear, size);
@@ -320,6 +338,8 @@ void *mmu_atomic(struct cpu *c, unsigned seg, uint64_t linear, unsigned size)
 	if (size > FRAME_SIZE - (linear & (FRAME_SIZE - 1)))
 		return NULL;
 	p = page_get(c, seg, linear, MMU_WRITE, c->tlbs->view);
+	if (p.host)
+		check_watches(c, linear, size, true);
 	return p.host;
 }
 
@@ -327,6 +347,8 @@ uint8_t *mmu_run(struct cpu *c, unsigned seg, uint64_t linear, enum mmu_access a
 {
 	struct page p = page_get(c, seg, linear, access, c->tlbs->view);
 
+	if (c->dbg.watch_count && debug_page_watched(c, linear))
+		p.host = NULL; /* element by element */
 	*bytes = p.host ? FRAME_SIZE - (linear & (FRAME_SIZE - 1)) : 0;
 	return p.host;
 }
@@ -348,6 +370,7 @@ void *mmu_atomic_sys(struct cpu *c, uint64_t linear, unsigned size)
 {
 	struct page p = page_get(c, SEG_DS, linear, MMU_WRITE, VIEW_KERNEL);
 
+	check_watches(c, linear, size, true);
 	return size > FRAME_SIZE - (linear & (FRAME_SIZE - 1)) ? NULL : p.host;
 }
 
@@ -355,9 +378,14 @@ const uint8_t *mmu_fetch(struct cpu *c, uint64_t linear, unsigned *avail, uint64
 {
 	struct page p = page_get(c, SEG_CS, linear, MMU_EXEC, c->tlbs->view);
 
-	if (!p.host)
-		cpu_internal(c, "instruction fetch outside memory, at guest-physical %llx", (unsigned long long)p.gpa);
 	*avail = FRAME_SIZE - (linear & (FRAME_SIZE - 1));
+	if (!p.host) {
+		if (*avail > sizeof(c->fetch_bytes))
+			*avail = sizeof(c->fetch_bytes);
+		part_read(c, &p, c->fetch_bytes, *avail);
+		*frame = MMU_NO_FRAME;
+		return c->fetch_bytes;
+	}
 	*frame = (uint64_t)(p.host - c->ram_host) >> FRAME_SHIFT;
 	return p.host;
 }
@@ -367,7 +395,7 @@ int mmu_translate(struct cpu *c, uint64_t linear, uint64_t *gpa)
 	struct walk w;
 	uint32_t error;
 
-	if (cpu_long_mode(c) && !canonical(linear))
+	if (cpu_long_mode(c) && !cpu_canonical(c, linear))
 		return -EFAULT;
 	if (mmu_walk(c, linear, MMU_READ, WALK_KERNEL_AC, true, &w, &error))
 		return -EFAULT;
@@ -378,5 +406,7 @@ int mmu_translate(struct cpu *c, uint64_t linear, uint64_t *gpa)
 void mmu_code_stored(struct cpu *c, uint64_t frame)
 {
 	ram_code_written(c->vm->ram, frame);
+	if (atomic_load(&c->vm->monitors))
+		monitor_stored(c, frame);
 	c->brk = 1; /* the running block may be of that frame */
 }

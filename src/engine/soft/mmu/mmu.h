@@ -52,6 +52,19 @@ void mmu_flush_pcid(struct cpu *c, unsigned pcid);	     /* one address space's n
 void mmu_flush_page(struct cpu *c, uint64_t linear);	     /* INVLPG: present PCID, and global pages */
 void mmu_flush_page_pcid(struct cpu *c, uint64_t linear, unsigned pcid); /* INVPCID type 0 */
 void mmu_load_cr3(struct cpu *c, uint64_t value);	     /* MOV to CR3: with PCID and bit 63 */
+/*
+ * PKRU and IA32_PKRS: translations whose key loses a right are dropped. Where CR4.PKE or CR4.PKS is
+ * clear no translation depends on them.
+ */
+void mmu_set_pkru(struct cpu *c, uint32_t value);
+void mmu_set_pkrs(struct cpu *c, uint32_t value);
+
+/*
+ * The four PDPTEs that PAE paging latches (SDM vol. 3, 4.4.1), read from the table at @cr3; false when a present
+ * one has a reserved bit set. Who loads CR3 checks first, then stores them in c->pdpte.
+ */
+bool mmu_pdptes_read(struct cpu *c, uint64_t cr3, uint64_t pdpte[4]);
+bool mmu_pdptes_valid(const uint64_t pdpte[4]);
 
 /* --- access: linear addresses --- */
 
@@ -139,8 +152,11 @@ void *mmu_atomic_sys(struct cpu *c, uint64_t linear, unsigned size);
 
 /*
  * The bytes of code at @linear in the present mode: host pointer, number of bytes to the page's end in
- * @avail, RAM frame number in @frame. Raises #PF. Code outside RAM ends the run with INTERNAL.
+ * @avail, RAM frame number in @frame. Raises #PF. Outside RAM the bytes are read as from any device, so
+ * where there is none they are what the bus gives (all ones): @frame is MMU_NO_FRAME then, and @avail at most 16.
+ * May leave the engine for them, and is then called again.
  */
+#define MMU_NO_FRAME (~0ull)
 const uint8_t *mmu_fetch(struct cpu *c, uint64_t linear, unsigned *avail, uint64_t *frame);
 
 /* For debuggers: walk without side effects. -EFAULT when not mapped. */
@@ -174,6 +190,17 @@ static inline __attribute__((always_inline)) uint64_t insn_linear(struct cpu *c,
 	uint64_t ea = in->flags & INSN_MOFFS ? in->imm : insn_ea(c, in);
 
 	return linear(c, in->seg, ea, size, access);
+}
+
+/*
+ * Linear address of a part of the memory operand of @in, @at bytes from its start, for instructions that read theirs
+ * in parts: the offset of each wraps at the address size, and each is checked alone.
+ */
+static inline uint64_t insn_linear_part(struct cpu *c, const struct insn *in, unsigned at, unsigned size, enum mmu_access access)
+{
+	uint64_t ea = insn_ea(c, in) + at;
+
+	return linear(c, in->seg, in->addrsize == 8 ? ea : in->addrsize == 4 ? (uint32_t)ea : (uint16_t)ea, size, access);
 }
 
 #endif

@@ -9,6 +9,8 @@
  *    them there. INVLPG drops a page in all spaces: allowed, and simpler than tagging.
  *  - A guest page larger than 4 KiB is filled in parts of 4 KiB. INVLPG anywhere in it must drop them
  *    all, so entries that came from a large page are marked, and looked through by region.
+ *  - An entry holds the rights that PKRU or PKRS gave its protection key. When a key loses one, its entries
+ *    are dropped in all spaces; a right that is gained is found by the next walk.
  *  - The `none` view never has an entry: with alignment checks on, every access takes the slow path.
  *
  * Everything here belongs to the vCPU's thread.
@@ -40,6 +42,7 @@ static void view_clear(struct tlb_view *v)
 	memset(v->large, 0, sizeof(v->large));
 	v->used = false;
 	v->any_large = v->any_global = false;
+	v->keys = 0;
 }
 
 static void view_clear_nonglobal(struct tlb_view *v)
@@ -210,6 +213,41 @@ void mmu_flush_page_pcid(struct cpu *c, uint64_t linear, unsigned pcid)
 	for (unsigned k = 0; sp && k < VIEW_COUNT; k++)
 		view_drop_page(&sp->view[k], linear);
 	cpu_fetch_forget(c);
+}
+
+static void view_drop_keys(struct tlb_view *v, uint32_t keys)
+{
+	if (!(v->keys & keys))
+		return;
+	for (unsigned i = 0; i < TLB_ENTRIES; i++)
+		if (v->key[i] && (keys >> (v->key[i] - 1) & 1))
+			entry_drop(v, i);
+	v->keys &= ~keys;
+}
+
+/* Drops what may use a right that went from clear (allowed) to set (denied); @first is 0 for PKRU, 16 for PKRS. */
+static void drop_lost(struct cpu *c, uint32_t old, uint32_t value, unsigned first)
+{
+	uint32_t lost = value & ~old, keys = 0;
+
+	for (unsigned k = 0; lost; k++, lost >>= 2)
+		if (lost & 3)
+			keys |= 1u << (first + k);
+	for (unsigned i = 0; keys && i < TLB_SPACES; i++)
+		for (unsigned k = 0; k < VIEW_COUNT; k++)
+			view_drop_keys(&c->tlbs->space[i].view[k], keys);
+}
+
+void mmu_set_pkru(struct cpu *c, uint32_t value)
+{
+	drop_lost(c, c->pkru, value, 0);
+	c->pkru = value;
+}
+
+void mmu_set_pkrs(struct cpu *c, uint32_t value)
+{
+	drop_lost(c, c->pkrs, value, 16);
+	c->pkrs = value;
 }
 
 void mmu_load_cr3(struct cpu *c, uint64_t value)

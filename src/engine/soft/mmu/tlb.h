@@ -9,6 +9,8 @@ struct tlb_view {
 	struct tlb tlb;
 	uint64_t global[TLB_ENTRIES / 64]; /* entry i is a global page */
 	uint64_t large[TLB_ENTRIES / 64];  /* entry i is part of a page larger than 4 KiB */
+	uint8_t key[TLB_ENTRIES];	   /* 0, or 1 + walk.key: its rights depend on that protection key */
+	uint32_t keys;			   /* bit n: key n may be among them */
 	bool used, any_large, any_global;
 };
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The page walk: SDM vol. 3, 4.3 (32-bit paging), 4.4 (PAE), 4.5 (4-level), 4.6 (access rights), 4.7
- * (error codes), 4.8 (accessed and dirty flags).
+ * The page walk: SDM vol. 3, 4.3 (32-bit paging), 4.4 (PAE), 4.5 (4-level and 5-level), 4.6 (access
+ * rights, protection keys), 4.7 (error codes), 4.8 (accessed and dirty flags).
  *
- * All three formats are one loop over levels; they differ in the width of an entry, the number of
- * index bits and the reserved bits. Accessed and dirty flags are set with a compare-and-swap on
+ * All formats are one loop over levels; they differ in the width of an entry, the number of
+ * index bits and the reserved bits. PAE paging begins at one of the four PDPTEs in c->pdpte, which
+ * are read and checked when CR3 is loaded and not again (4.4.1). Accessed and dirty flags are set with a compare-and-swap on
  * the entry that was read; when somebody else changed it meanwhile the walk starts again.
  * Page tables in MMIO are not supported: such an entry reads as not present.
  */
@@ -77,16 +78,26 @@ static uint64_t reserved_bits(const struct cpu *c, unsigned left, bool leaf, uns
 	r = HIGH_RESERVED;
 	if (!(c->efer & EFER_NX))
 		r |= PTE_NX;
-	if (!cpu_long_mode(c)) {
+	if (!cpu_long_mode(c))
 		r |= 0x7ff0000000000000ull;
-		if (left == 2)
-			r |= PTE_NX | 0x1e6; /* PDPTE: bits 1, 2, 5-8 */
-	}
 	if (leaf && left)
 		r |= ((1ull << shift) - 1) & ~0x1fffull; /* bits between PAT (12) and the page address */
-	if (!leaf && left == 3)
+	if (!leaf && left >= 3) /* PML4E, PML5E */
 		r |= PTE_PS;
 	return r;
+}
+
+/* 4.6.2: data accesses only; WD stops a supervisor only where CR0.WP does. */
+static bool key_denies(const struct cpu *c, const struct walk *w, enum mmu_access access, enum walk_as as)
+{
+	unsigned rights;
+
+	if (!w->keyed || access == MMU_EXEC)
+		return false;
+	rights = (w->key & 16 ? c->pkrs : c->pkru) >> (w->key & 15) * 2;
+	if (rights & 1)
+		return true;
+	return (rights & 2) && access == MMU_WRITE && (as == WALK_USER || (c->cr0 & CR0_WP));
 }
 
 static bool allowed(const struct cpu *c, const struct walk *w, enum mmu_access access, enum walk_as as)
@@ -107,14 +118,32 @@ static bool allowed(const struct cpu *c, const struct walk *w, enum mmu_access a
 	return true;
 }
 
+bool mmu_pdptes_read(struct cpu *c, uint64_t cr3, uint64_t pdpte[4])
+{
+	for (unsigned i = 0; i < 4; i++)
+		pdpte[i] = entry_read(c, (cr3 & 0xffffffe0u) + i * 8, 8);
+	return mmu_pdptes_valid(pdpte);
+}
+
+bool mmu_pdptes_valid(const uint64_t pdpte[4])
+{
+	const uint64_t reserved = ~((1ull << CPU_PHYS_BITS) - 1) | 0x1e6; /* table 4-8: bits 1, 2, 5-8 and from M up */
+
+	for (unsigned i = 0; i < 4; i++)
+		if ((pdpte[i] & PTE_P) && (pdpte[i] & reserved))
+			return false;
+	return true;
+}
+
 int mmu_walk(struct cpu *c, uint64_t linear, enum mmu_access access, enum walk_as as, bool peek, struct walk *w,
 	     uint32_t *error)
 {
 	bool lm = cpu_long_mode(c), pae = (c->cr4 & CR4_PAE) != 0;
-	unsigned size = pae ? 8 : 4, bits = pae ? 9 : 10;
-	unsigned levels = lm ? 4 : pae ? 3 : 2;
-	struct level level[4];
+	unsigned size = pae ? 8 : 4, bits = pae ? 9 : 10, mask = (1u << bits) - 1;
+	unsigned levels = lm ? c->cr4 & CR4_LA57 ? 5 : 4 : 2;
+	struct level level[5];
 	uint32_t code = 0;
+	uint64_t root;
 
 	if (!cpu_paging(c)) {
 		*w = (struct walk){ .gpa = linear & ~0xfffull, .shift = 32, .user = true, .writable = true, .dirty = true };
@@ -127,19 +156,26 @@ int mmu_walk(struct cpu *c, uint64_t linear, enum mmu_access access, enum walk_a
 	if (access == MMU_EXEC && ((pae && (c->efer & EFER_NX)) || (c->cr4 & CR4_SMEP)))
 		code |= PF_I;
 
+	root = lm ? c->cr3 & ADDR_MASK : c->cr3 & 0xfffff000u;
+	if (pae && !lm) {
+		root = c->pdpte[linear >> 30 & 3];
+		if (!(root & PTE_P)) {
+			*error = code;
+			return -1;
+		}
+		root &= ADDR_MASK;
+	}
+
 again:;
-	uint64_t table = lm ? c->cr3 & ADDR_MASK : pae ? c->cr3 & 0xffffffe0u : c->cr3 & 0xfffff000u;
+	uint64_t table = root;
 	unsigned n = 0, shift = FRAME_SHIFT;
 
 	*w = (struct walk){ .user = true, .writable = true };
 	for (unsigned left = levels - 1;; left--) {
 		uint64_t e;
 		bool leaf;
-		unsigned mask = (1u << bits) - 1;
 
 		shift = FRAME_SHIFT + left * bits;
-		if (!lm && pae && left == 2)
-			mask = 3;
 		level[n].gpa = table + ((linear >> shift) & mask) * size;
 		e = level[n].entry = entry_read(c, level[n].gpa, size);
 		n++;
@@ -152,11 +188,9 @@ again:;
 			*error = code | PF_P | PF_RSVD;
 			return -1;
 		}
-		if (lm || left < 2 || size == 4) { /* a PDPTE of PAE paging has no access rights */
-			w->user &= (e & PTE_U) != 0;
-			w->writable &= (e & PTE_W) != 0;
-			w->noexec |= size == 8 && (e & PTE_NX);
-		}
+		w->user &= (e & PTE_U) != 0;
+		w->writable &= (e & PTE_W) != 0;
+		w->noexec |= size == 8 && (e & PTE_NX);
 		if (leaf) {
 			uint64_t base = size == 8 ? e & ADDR_MASK : e & 0xfffff000u;
 
@@ -168,6 +202,8 @@ again:;
 			w->gpa = base | (linear & ((1ull << shift) - 1) & ~0xfffull);
 			w->global = (e & PTE_G) && (c->cr4 & CR4_PGE);
 			w->dirty = (e & PTE_D) != 0;
+			w->key = (uint8_t)((e >> 59 & 15) | (w->user ? 0 : 16));
+			w->keyed = lm && (c->cr4 & (w->user ? CR4_PKE : CR4_PKS));
 			break;
 		}
 		table = size == 8 ? e & ADDR_MASK : e & 0xfffff000u;
@@ -175,6 +211,10 @@ again:;
 	w->shift = shift;
 	if (peek)
 		return 0;
+	if (key_denies(c, w, access, as)) {
+		*error = code | PF_P | PF_PK;
+		return -1;
+	}
 	if (!allowed(c, w, access, as)) {
 		*error = code | PF_P;
 		return -1;
@@ -182,8 +222,6 @@ again:;
 	for (unsigned i = 0; i < n; i++) {
 		uint64_t want = PTE_A;
 
-		if (!lm && pae && i == 0)
-			continue; /* a PDPTE has no accessed flag */
 		if (i == n - 1 && access == MMU_WRITE)
 			want |= PTE_D;
 		if ((level[i].entry & want) != want && !entry_set(c, level[i].gpa, size, level[i].entry, want))

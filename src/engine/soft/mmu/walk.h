@@ -6,7 +6,7 @@
 #include "engine/soft/mmu/mmu.h"
 
 /* Error code bits of #PF (SDM vol. 3, 4.7) */
-enum { PF_P = 1, PF_W = 2, PF_U = 4, PF_RSVD = 8, PF_I = 16 };
+enum { PF_P = 1, PF_W = 2, PF_U = 4, PF_RSVD = 8, PF_I = 16, PF_PK = 32 };
 
 /* What a walk found: the 4 KiB part of the page that holds the address, and what may be done with it. */
 struct walk {
@@ -17,6 +17,8 @@ struct walk {
 	bool noexec;
 	bool global;
 	bool dirty;	  /* the leaf's D is set */
+	uint8_t key;	  /* protection key; bit 4: of a supervisor page, so PKRS's, else PKRU's */
+	bool keyed;	  /* the key counts: CR4.PKE or CR4.PKS is set for such a page */
 };
 
 /* Who asks. */

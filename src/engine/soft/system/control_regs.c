@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * CR0-CR8, DR0-DR7 and XCR0: SDM vol. 3, 2.5 (control registers), 2.6 (XCR0), 4.10.4 (what invalidates
- * translations), 9.8.5 (IA-32e mode), 17.2 (debug registers); vol. 2, MOV to and from them.
+ * CR0-CR8 and XCR0: SDM vol. 3, 2.5 (control registers), 2.6 (XCR0), 4.10.4 (what invalidates
+ * translations), 9.8.5 (IA-32e mode); vol. 2, MOV to and from them.
  *
  * The software TLB holds permissions as CR0.WP, CR4.SMEP and CR4.SMAP make them, so it is flushed
  * on more changes than a processor needs to.
@@ -10,29 +10,28 @@
 
 #include "host/log.h"
 
+#include <string.h>
+
 #define CR0_FLUSH (CR0_PE | CR0_WP | CR0_PG)
-#define CR4_FLUSH (CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP)
+#define CR4_FLUSH (CR4_PSE | CR4_PAE | CR4_PGE | CR4_LA57 | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_PKE | CR4_PKS)
 /* Bits whose change makes PAE paging load the PDPTEs (4.4.1). */
 #define CR0_PDPTE (CR0_PG | CR0_CD | CR0_NW)
 #define CR4_PDPTE (CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP)
-
-bool pdptes_valid(struct cpu *c, uint64_t cr3)
-{
-	const uint64_t reserved = ~((1ull << CPU_PHYS_BITS) - 1) | 0x1e6;
-	uint64_t pdpte[4];
-
-	if (ram_read(c->vm->ram, cr3 & 0xffffffe0u, pdpte, sizeof(pdpte)))
-		return true; /* no memory there: the walk reads them as not present */
-	for (unsigned i = 0; i < 4; i++)
-		if ((pdpte[i] & 1) && (pdpte[i] & reserved))
-			return false;
-	return true;
-}
 
 /* PAE paging of 32-bit mode */
 static bool pae_paging(uint64_t cr0, uint64_t cr4, uint64_t efer)
 {
 	return (cr0 & CR0_PG) && (cr4 & CR4_PAE) && !(efer & EFER_LMA);
+}
+
+/* Loads the PDPTEs from the table at @cr3, or raises #GP(0) and leaves them as they were. */
+static void load_pdptes(struct cpu *c, uint64_t cr3)
+{
+	uint64_t pdpte[4];
+
+	if (!mmu_pdptes_read(c, cr3, pdpte))
+		raise_gp0(c);
+	memcpy(c->pdpte, pdpte, sizeof(pdpte));
 }
 
 /* --- CR0 --- */
@@ -70,8 +69,8 @@ static void cr0_write(struct cpu *c, uint64_t v)
 			efer &= ~(uint64_t)EFER_LMA;
 		}
 	}
-	if (pae_paging(v, c->cr4, efer) && (changed & CR0_PDPTE) && !pdptes_valid(c, c->cr3))
-		raise_gp0(c);
+	if (pae_paging(v, c->cr4, efer) && (changed & CR0_PDPTE))
+		load_pdptes(c, c->cr3);
 	c->cr0 = v;
 	c->efer = efer;
 	if (changed & CR0_FLUSH)
@@ -94,11 +93,25 @@ static void cr3_write(struct cpu *c, uint64_t v)
 			raise_gp0(c);
 	} else {
 		v = (uint32_t)v;
-		if (pae_paging(c->cr0, c->cr4, c->efer) && !pdptes_valid(c, v))
-			raise_gp0(c);
+		if (pae_paging(c->cr0, c->cr4, c->efer))
+			load_pdptes(c, v);
 	}
 	mmu_load_cr3(c, v);
 	c->brk = 1;
+}
+
+bool cr3_switch(struct cpu *c, uint32_t value)
+{
+	uint64_t pdpte[4];
+
+	if (pae_paging(c->cr0, c->cr4, c->efer)) {
+		if (!mmu_pdptes_read(c, value, pdpte))
+			return false;
+		memcpy(c->pdpte, pdpte, sizeof(pdpte));
+	}
+	mmu_load_cr3(c, value);
+	c->brk = 1;
+	return true;
 }
 
 /* --- CR4 --- */
@@ -107,14 +120,14 @@ static void cr4_write(struct cpu *c, uint64_t v)
 {
 	uint64_t old = c->cr4, changed = v ^ old;
 
-	if (v & ~CR4_KNOWN)
+	if (v & ~cr4_known(c->vm->model))
 		raise_gp0(c);
-	if (cpu_long_mode(c) && !(v & CR4_PAE))
+	if (cpu_long_mode(c) && (!(v & CR4_PAE) || (changed & CR4_LA57)))
 		raise_gp0(c);
 	if ((v & CR4_PCIDE) && (changed & CR4_PCIDE) && (!cpu_long_mode(c) || (c->cr3 & 0xfff)))
 		raise_gp0(c);
-	if (pae_paging(c->cr0, v, c->efer) && (changed & CR4_PDPTE) && !pdptes_valid(c, c->cr3))
-		raise_gp0(c);
+	if (pae_paging(c->cr0, v, c->efer) && (changed & CR4_PDPTE))
+		load_pdptes(c, c->cr3);
 	c->cr4 = v;
 	if (changed & CR4_FLUSH) {
 		mmu_flush_all(c);
@@ -202,48 +215,11 @@ static void mov_to_cr(struct cpu *c, const struct insn *in)
 	cr_write(c, in->reg, gpr_get(c, in->rm * 8u, natural_size(c)));
 }
 
-/* --- debug registers --- */
-
-/* Checks access to DRn; gives the number with DR4 and DR5 taken for DR6 and DR7. */
-static unsigned dr_number(struct cpu *c, unsigned n)
-{
-	need_cpl0(c);
-	if (n > 7 || ((n == 4 || n == 5) && (c->cr4 & CR4_DE)))
-		cpu_raise(c, EXC_UD);
-	if (c->dr[7] & DR7_GD) {
-		c->dr[6] |= DR6_BD;
-		cpu_raise(c, EXC_DB);
-	}
-	return n == 4 || n == 5 ? n + 2 : n;
-}
-
-static void mov_from_dr(struct cpu *c, const struct insn *in)
-{
-	unsigned n = dr_number(c, in->reg);
-
-	gpr_put(c, in->rm * 8u, natural_size(c), c->dr[n]);
-}
-
-static void mov_to_dr(struct cpu *c, const struct insn *in)
-{
-	unsigned n = dr_number(c, in->reg);
-	uint64_t v = gpr_get(c, in->rm * 8u, natural_size(c));
-
-	if (n >= 6 && v >> 32)
-		raise_gp0(c);
-	if (n == 6)
-		v = (v & 0xe00f) | DR6_FIXED;
-	else if (n == 7)
-		v = (v & ~0xd800ull) | DR7_FIXED;
-	c->dr[n] = v;
-	c->brk = 1;
-}
-
 /* --- XCR0 --- */
 
-bool xcr0_valid(uint64_t v)
+bool xcr0_valid(const struct cpu_model *m, uint64_t v)
 {
-	if ((v & ~(uint64_t)XCR0_ALL) || !(v & XCR0_X87))
+	if ((v & ~cpu_model_xcr0(m)) || !(v & XCR0_X87))
 		return false;
 	return !(v & XCR0_AVX) || (v & XCR0_SSE);
 }
@@ -269,12 +245,37 @@ static void xsetbv(struct cpu *c, const struct insn *in)
 
 	if (!(c->cr4 & CR4_OSXSAVE))
 		cpu_raise(c, EXC_UD);
-	if (c->cpl || (uint32_t)c->gpr[RCX] || !xcr0_valid(v))
+	if (c->cpl || (uint32_t)c->gpr[RCX] || !xcr0_valid(c->vm->model, v))
 		raise_gp0(c);
 	c->xcr0 = v;
 	c->brk = 1;
 	if (trace_on(TRACE_CPU))
 		trace(TRACE_CPU, "cpu%u XCR0 = %llx", c->index, (unsigned long long)v);
+}
+
+/* --- PKRU (vol. 2, RDPKRU and WRPKRU) --- */
+
+static void check_pke(struct cpu *c)
+{
+	if (!(c->cr4 & CR4_PKE))
+		cpu_raise(c, EXC_UD);
+	if ((uint32_t)c->gpr[RCX])
+		raise_gp0(c);
+}
+
+static void rdpkru(struct cpu *c, const struct insn *in)
+{
+	check_pke(c);
+	c->gpr[RAX] = c->pkru;
+	c->gpr[RDX] = 0;
+}
+
+static void wrpkru(struct cpu *c, const struct insn *in)
+{
+	check_pke(c);
+	if ((uint32_t)c->gpr[RDX])
+		raise_gp0(c);
+	mmu_set_pkru(c, (uint32_t)c->gpr[RAX]);
 }
 
 insn_fn *bind_control_regs(struct cpu *c, const struct insn *in)
@@ -283,12 +284,13 @@ insn_fn *bind_control_regs(struct cpu *c, const struct insn *in)
 
 	switch (in->id) {
 	case INSN_ID_MOV_CR: return from ? mov_from_cr : mov_to_cr;
-	case INSN_ID_MOV_DR: return from ? mov_from_dr : mov_to_dr;
 	case INSN_ID_LMSW: return lmsw;
 	case INSN_ID_SMSW: return smsw;
 	case INSN_ID_CLTS: return clts;
 	case INSN_ID_XGETBV: return xgetbv;
 	case INSN_ID_XSETBV: return xsetbv;
+	case INSN_ID_RDPKRU: return rdpkru;
+	case INSN_ID_WRPKRU: return wrpkru;
 	default: return NULL;
 	}
 }

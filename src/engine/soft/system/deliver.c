@@ -104,7 +104,8 @@ static _Noreturn void bad_gate(struct cpu *c, const struct event *e, unsigned ex
 	cpu_raise_error(c, exc, e->vector * 8 + 2 + e->ext);
 }
 
-static void read_gate(struct cpu *c, const struct event *e, struct idt_gate *g)
+/* False: it was a task gate, and the task has been switched. */
+static bool read_gate(struct cpu *c, const struct event *e, struct idt_gate *g)
 {
 	bool lm = cpu_long_mode(c);
 	unsigned size = lm ? 16 : 8, type;
@@ -122,8 +123,12 @@ static void read_gate(struct cpu *c, const struct event *e, struct idt_gate *g)
 		bad_gate(c, e, EXC_GP);
 	if (!(low >> 47 & 1))
 		bad_gate(c, e, EXC_NP);
-	if (type == SYS_TASK_GATE)
-		task_switch(c, (uint16_t)(low >> 16), TASK_GATE);
+	if (type == SYS_TASK_GATE) {
+		struct task_event te = { .flags = e->flags, .has_error = e->has_error, .error = e->error, .ext = e->ext };
+
+		task_switch(c, (uint16_t)(low >> 16), TASK_GATE, &te);
+		return false;
+	}
 	g->sel = (uint16_t)(low >> 16);
 	g->offset = low & 0xffff;
 	g->size = 2;
@@ -137,6 +142,7 @@ static void read_gate(struct cpu *c, const struct event *e, struct idt_gate *g)
 	}
 	g->trap = type & 1;
 	g->ist = lm ? low >> 32 & 7 : 0;
+	return true;
 }
 
 static void read_gate_code(struct cpu *c, const struct event *e, struct idt_gate *g)
@@ -182,7 +188,7 @@ static struct stack gate_stack(struct cpu *c, const struct event *e, const struc
 		s.width = 8;
 		if (g->ist)
 			s.sp = tss_ist(c, g->ist, e->ext);
-		if (!canonical48(s.sp))
+		if (!cpu_canonical(c, s.sp))
 			cpu_raise_error(c, EXC_SS, e->ext);
 		s.sp &= ~15ull;
 	}
@@ -197,7 +203,8 @@ static void deliver_protected(struct cpu *c, const struct event *e)
 	struct vcpu_segment cs;
 	struct stack s;
 
-	read_gate(c, e, &g);
+	if (!read_gate(c, e, &g))
+		return;
 	read_gate_code(c, e, &g);
 	s = gate_stack(c, e, &g);
 	cs = desc_segment(c, (uint16_t)((g.sel & ~SEL_RPL) | g.cpl), &g.code);
@@ -248,12 +255,59 @@ static void software(struct cpu *c, unsigned vector)
 	deliver(c, vector, false, 0, true);
 }
 
+/*
+ * With CR4.VME, a bit for each vector, in the 32 bytes before the TSS's I/O bitmap: 0 sends INT n to the 8086
+ * program's own handler (vol. 3, 20.3.3).
+ */
+static bool vme_redirects(struct cpu *c, unsigned vector)
+{
+	enum { IOMAP = 0x66, REDIRECT_BYTES = 32 };
+	uint32_t at;
+
+	if ((c->tr.attr & ATTR_TYPE) < SYS_TSS || (c->tr.attr & ATTR_NULL) || c->tr.limit < IOMAP + 1)
+		raise_gp0(c);
+	at = (uint32_t)mmu_load_sys(c, (uint32_t)(c->tr.base + IOMAP), 2) - REDIRECT_BYTES + vector / 8;
+	if (at > c->tr.limit)
+		raise_gp0(c);
+	return !(mmu_load_sys(c, (uint32_t)(c->tr.base + at), 1) >> (vector & 7) & 1);
+}
+
+/* Methods 5 and 6 of table 20-2: as real mode delivers; below IOPL 3, VIF takes IF's place. */
+static void deliver_redirected(struct cpu *c, unsigned vector)
+{
+	struct stack s = stack_now(c, 0);
+	uint64_t flags = cpu_rflags(c);
+	uint32_t clear = RF_TF | RF_RF | RF_IF, vec;
+	struct vcpu_segment cs;
+
+	if (cpu_iopl(c) < 3) {
+		flags = (flags & ~(uint64_t)RF_IF) | RF_IOPL | (flags & RF_VIF ? RF_IF : 0);
+		clear = RF_TF | RF_RF | RF_VIF;
+	}
+	vec = (uint32_t)mmu_load_sys(c, vector * 4, 4);
+	cs = seg_real(c, SEG_CS, (uint16_t)(vec >> 16), true);
+	stack_write(c, &s, 2, flags);
+	stack_write(c, &s, 2, c->seg[SEG_CS].selector);
+	stack_write(c, &s, 2, c->gpr[GPR_RIP]);
+	stack_commit(c, &s);
+	c->sysflags &= ~clear;
+	seg_commit_code(c, &cs, 3, vec & 0xffff);
+}
+
+/* Virtual-8086 mode: vol. 3, table 20-2. */
 static void int_n(struct cpu *c, const struct insn *in)
 {
-	/* Virtual-8086 mode: IOPL decides (vol. 3, table 20-2; without CR4.VME's redirection). */
-	if (in_vm86(c) && cpu_iopl(c) < 3)
-		raise_gp0(c);
-	software(c, in->imm & 0xff);
+	unsigned vector = in->imm & 0xff;
+
+	if (in_vm86(c)) {
+		if ((c->cr4 & CR4_VME) && vme_redirects(c, vector)) {
+			deliver_redirected(c, vector);
+			return;
+		}
+		if (cpu_iopl(c) < 3)
+			raise_gp0(c);
+	}
+	software(c, vector);
 }
 
 static void int3(struct cpu *c, const struct insn *in)
@@ -267,17 +321,18 @@ static void into(struct cpu *c, const struct insn *in)
 		software(c, EXC_OF);
 }
 
-/* Like a hardware exception: no look at the gate's DPL, EXT is 1. */
+/* Like a hardware exception: no look at the gate's DPL, EXT is 1. A trap that a load of SS held off is told with it. */
 static void int1(struct cpu *c, const struct insn *in)
 {
+	debug_report(c, 0);
 	deliver(c, EXC_DB, false, 0, false);
 }
 
 static void bound(struct cpu *c, const struct insn *in)
 {
 	unsigned size = in->opsize;
-	uint64_t lin = insn_linear(c, in, size * 2, MMU_READ);
-	uint64_t low = mmu_load(c, in->seg, lin, size), high = mmu_load(c, in->seg, (uint32_t)(lin + size), size);
+	uint64_t low = mmu_load(c, in->seg, insn_linear_part(c, in, 0, size, MMU_READ), size);
+	uint64_t high = mmu_load(c, in->seg, insn_linear_part(c, in, size, size, MMU_READ), size);
 	int64_t i, from, to;
 
 	if (size == 2) {

@@ -2,37 +2,21 @@
 /*
  * Far CALL, JMP and RET (SDM vol. 2 under each; vol. 3, 5.8) and the return that IRET shares with RET.
  *
- * Call gates of 16, 32 and 64 bits. Task gates and TSS selectors (task switches, vol. 3, 7.3) end
- * the run with INTERNAL: task_switch is the place for them.
+ * Call gates of 16, 32 and 64 bits. Task gates and TSS selectors lead to task.c.
  */
 #include "engine/soft/system/far.h"
-
-#include "host/log.h"
-
-_Noreturn void task_switch(struct cpu *c, uint16_t sel, enum task_cause cause)
-{
-	static const char *const name[] = { "JMP", "CALL", "IRET", "a gate of the IDT" };
-
-	cpu_internal(c, "task switch to selector %04x by %s", sel, name[cause]);
-}
 
 /* --- targets --- */
 
 static void far_pointer(struct cpu *c, const struct insn *in, uint16_t *sel, uint64_t *off)
 {
-	uint64_t lin;
-
 	if (!(in->flags & INSN_MEM)) {
 		*sel = (uint16_t)in->disp;
 		*off = in->opsize == 2 ? (uint16_t)in->imm : (uint32_t)in->imm;
 		return;
 	}
-	lin = insn_linear(c, in, in->opsize + 2u, MMU_READ);
-	*off = mmu_load(c, in->seg, lin, in->opsize);
-	lin += in->opsize;
-	if (c->mode != INSN_MODE64)
-		lin = (uint32_t)lin;
-	*sel = (uint16_t)mmu_load(c, in->seg, lin, 2);
+	*off = mmu_load(c, in->seg, insn_linear_part(c, in, 0, in->opsize, MMU_READ), in->opsize);
+	*sel = (uint16_t)mmu_load(c, in->seg, insn_linear_part(c, in, in->opsize, 2, MMU_READ), 2);
 }
 
 struct gate {
@@ -93,21 +77,24 @@ static struct vcpu_segment gate_code(struct cpu *c, const struct gate *g, unsign
 	return cs;
 }
 
-/* A system descriptor as the target of JMP or CALL: returns for a call gate, else leaves. */
-static void need_call_gate(struct cpu *c, uint16_t sel, const struct desc *d, bool jump)
+/* A system descriptor as the target of JMP or CALL: true for a call gate; false when the task was switched. */
+static bool is_call_gate(struct cpu *c, uint16_t sel, const struct desc *d, bool jump)
 {
 	unsigned type = desc_type(d);
 
 	if (desc_s(d)) /* data */
 		raise_sel(c, EXC_GP, sel, 0);
 	if (type == SYS_CALL || (type == SYS_CALL16 && !cpu_long_mode(c)))
-		return;
+		return true;
 	if (!cpu_long_mode(c) && (type == SYS_TASK_GATE || type == SYS_TSS || type == SYS_TSS16)) {
 		if (desc_dpl(d) < c->cpl || desc_dpl(d) < (sel & SEL_RPL))
 			raise_sel(c, EXC_GP, sel, 0);
 		if (!desc_present(d))
 			raise_sel(c, EXC_NP, sel, 0);
-		task_switch(c, sel, jump ? TASK_JMP : TASK_CALL);
+		if (type == SYS_TASK_GATE)
+			sel = (uint16_t)(d->low >> 16);
+		task_switch(c, sel, jump ? TASK_JMP : TASK_CALL, NULL);
+		return false;
 	}
 	raise_sel(c, EXC_GP, sel, 0);
 }
@@ -154,7 +141,8 @@ static void jmp_far(struct cpu *c, const struct insn *in)
 		seg_commit_code(c, &cs, c->cpl, off);
 		return;
 	}
-	need_call_gate(c, sel, &d, true);
+	if (!is_call_gate(c, sel, &d, true))
+		return;
 	gate_read(c, sel, &d, true, &g);
 	cs = gate_code(c, &g, c->cpl);
 	seg_commit_code(c, &cs, c->cpl, g.offset);
@@ -166,6 +154,17 @@ static void push_return(struct cpu *c, struct stack *s, unsigned size)
 {
 	stack_write(c, s, size, c->seg[SEG_CS].selector);
 	stack_write(c, s, size, c->gpr[GPR_RIP]);
+}
+
+void stack_room(struct cpu *c, const struct stack *s, int n, unsigned size)
+{
+	uint64_t mask = s->width == 2 ? 0xffff : 0xffffffff;
+
+	if (s->width == 8)
+		return;
+	for (int i = n < 0 ? n : 0; i < (n < 0 ? 0 : n); i++)
+		if (!seg_inside(&s->ss, (s->sp + (uint64_t)(int64_t)i * size) & mask, size))
+			cpu_raise_error(c, EXC_SS, 0);
 }
 
 /* Through a gate to a more privileged level: a new stack from the TSS, parameters copied. */
@@ -210,6 +209,7 @@ static void call_far(struct cpu *c, const struct insn *in)
 
 	far_pointer(c, in, &sel, &off);
 	if (c->real) {
+		stack_room(c, &s, -2, in->opsize);
 		cs = real_code(c, sel, off);
 		push_return(c, &s, in->opsize);
 		stack_commit(c, &s);
@@ -219,6 +219,7 @@ static void call_far(struct cpu *c, const struct insn *in)
 	target_desc(c, sel, &d);
 	if (desc_is_code(&d)) {
 		cs = seg_code_direct(c, sel, &d);
+		stack_room(c, &s, -2, in->opsize); /* looked at before the offset is (SDM vol. 2, CALL) */
 		seg_check_rip(c, &cs, off, 0);
 		desc_set_accessed(c, &d);
 		push_return(c, &s, in->opsize);
@@ -226,7 +227,8 @@ static void call_far(struct cpu *c, const struct insn *in)
 		seg_commit_code(c, &cs, c->cpl, off);
 		return;
 	}
-	need_call_gate(c, sel, &d, false);
+	if (!is_call_gate(c, sel, &d, false))
+		return;
 	gate_read(c, sel, &d, false, &g);
 	if (!desc_conforming(&g.code) && desc_dpl(&g.code) < c->cpl) {
 		call_inner(c, &g);
@@ -309,6 +311,7 @@ static void ret_far(struct cpu *c, const struct insn *in)
 
 	if (opcode_table[in->row].opnd[0].kind == OPND_I)
 		f.release = (uint16_t)in->imm;
+	stack_room(c, &s, 2, f.size);
 	f.rip = stack_read(c, &s, f.size);
 	f.cs = (uint16_t)stack_read(c, &s, f.size);
 	if (c->real) {

@@ -21,10 +21,47 @@ struct far_frame {
  */
 void far_return(struct cpu *c, struct stack *s, const struct far_frame *f);
 
+/*
+ * Raises #SS(0) unless @n elements of @size bytes that are to be popped, or -@n that are to be pushed, lie in SS: far
+ * CALL, RET and IRET check all of them before anything else (SDM vol. 2).
+ */
+void stack_room(struct cpu *c, const struct stack *s, int n, unsigned size);
+
 /* RFLAGS from a popped image of @size bytes, as far as the present CPL and IOPL allow. */
 void iret_set_flags(struct cpu *c, uint64_t v, unsigned size);
 
-enum task_cause { TASK_JMP, TASK_CALL, TASK_IRET, TASK_GATE };
-_Noreturn void task_switch(struct cpu *c, uint16_t sel, enum task_cause cause);
+/*
+ * From here on a fault belongs to what comes after the instruction under way: RIP, and the RF that it began
+ * with, are not put back.
+ */
+static inline void instruction_done(struct cpu *c)
+{
+	c->cur = NULL;
+	c->dbg.rf_was = 0;
+}
+
+/*
+ * VIF and VIP both set at the beginning of an instruction is #GP(0) (SDM vol. 3, 20.3.2 and 20.4). Only what
+ * loads both can bring that about: called when IRET or a task switch has been completed.
+ */
+void virtual_interrupt_check(struct cpu *c);
+
+/* --- task.c --- */
+
+enum task_cause { TASK_JMP, TASK_CALL, TASK_IRET, TASK_GATE /* of the IDT */ };
+
+/* What is delivered through a task gate of the IDT. */
+struct task_event {
+	uint64_t flags; /* the image of RFLAGS to save */
+	bool has_error;
+	uint32_t error;
+	unsigned ext;	/* bit 0 of error codes */
+};
+
+/*
+ * Switches to the task of TSS selector @sel; @e with TASK_GATE, else NULL. Privilege was checked: only
+ * the TSS is. Raises #TS, #NP, #SS, #GP, #PF in the old or the new task.
+ */
+void task_switch(struct cpu *c, uint16_t sel, enum task_cause cause, const struct task_event *e);
 
 #endif

@@ -50,12 +50,14 @@ static void sysret(struct cpu *c, const struct insn *in)
 
 	need_syscall(c);
 	need_cpl0(c);
-	if (wide && !canonical48(c->gpr[RCX]))
+	if (wide && !cpu_canonical(c, c->gpr[RCX]))
 		raise_gp0(c);
 	cs = flat_code((uint16_t)((star + (wide ? 16 : 0)) | 3), 3, wide);
 	c->seg[SEG_SS] = flat_stack((uint16_t)((star + 8) | 3), 3);
 	cpu_set_rflags(c, c->gpr[R11] & 0x3c7fd7);
 	seg_commit_code(c, &cs, 3, wide ? c->gpr[RCX] : (uint32_t)c->gpr[RCX]);
+	if (c->sysflags & RF_TF) /* unlike IRET, it traps before the next instruction */
+		debug_trap(c, DR6_BS);
 }
 
 static void sysenter(struct cpu *c, const struct insn *in)
@@ -84,7 +86,7 @@ static void sysexit(struct cpu *c, const struct insn *in)
 	if (!wide) {
 		rip = (uint32_t)rip;
 		rsp = (uint32_t)rsp;
-	} else if (!canonical48(rip) || !canonical48(rsp)) {
+	} else if (!cpu_canonical(c, rip) || !cpu_canonical(c, rsp)) {
 		raise_gp0(c);
 	}
 	cs = flat_code((uint16_t)((sel + (wide ? 32 : 16)) | 3), 3, wide);
@@ -125,7 +127,7 @@ static void wrbase(struct cpu *c, const struct insn *in)
 
 	need_fsgsbase(c);
 	v = gpr_get(c, in->rm_off, in->opsize == 8 ? 8 : 4);
-	if (!canonical48(v))
+	if (!canonical_base(c, v))
 		raise_gp0(c);
 	c->seg[seg].base = c->segbase[seg] = v;
 }

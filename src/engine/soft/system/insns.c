@@ -3,7 +3,7 @@
 #include "engine/soft/system/system.h"
 
 static insn_bind_fn *const families[] = {
-	bind_segment, bind_int, bind_iret, bind_fastcall, bind_far, bind_io, bind_control_regs, bind_sysinsn,
+	bind_segment, bind_int, bind_iret, bind_fastcall, bind_far, bind_io, bind_control_regs, bind_debug, bind_idle, bind_smm, bind_sysinsn,
 };
 
 insn_fn *bind_system(struct cpu *c, const struct insn *in)

@@ -23,6 +23,7 @@ void cpu_mode_changed(struct cpu *c)
 	else
 		c->mode = cs->attr & ATTR_DB ? INSN_MODE32 : INSN_MODE16;
 	c->flat = c->mode == INSN_MODE64;
+	c->linear57 = cpu_long_mode(c) && (c->cr4 & CR4_LA57);
 	if (c->flat) {
 		c->segbase[SEG_ES] = c->segbase[SEG_CS] = c->segbase[SEG_SS] = c->segbase[SEG_DS] = 0;
 		c->segbase[SEG_FS] = c->seg[SEG_FS].base;
@@ -67,7 +68,7 @@ static void reset_only(struct cpu *c)
 	c->star = c->lstar = c->cstar = c->sfmask = c->kernel_gs_base = 0;
 	c->sysenter_cs = c->sysenter_esp = c->sysenter_eip = 0;
 	c->pat = PAT_RESET;
-	c->misc_enable = MISC_ENABLE_RESET;
+	c->misc_enable = MISC_ENABLE_RESET | (cpu_model_has(c->vm->model, FEAT_MONITOR) ? MISC_ENABLE_MONITOR : 0);
 	c->tsc_aux = c->xss = c->spec_ctrl = c->debugctl = 0;
 	c->tsc_offset -= c->tsc_delta;
 	c->tsc_delta = c->tsc_adjust = 0;
@@ -75,6 +76,9 @@ static void reset_only(struct cpu *c)
 	memset(c->mtrr_physbase, 0, sizeof(c->mtrr_physbase));
 	memset(c->mtrr_physmask, 0, sizeof(c->mtrr_physmask));
 	memset(c->mtrr_fixed, 0, sizeof(c->mtrr_fixed));
+	c->pkru = c->pkrs = 0;
+	c->mcg_status = c->mcg_ctl = 0;
+	memset(c->pdpte, 0, sizeof(c->pdpte));
 	c->smbase = 0x30000;
 	c->in_smm = 0;
 	c->apic_base = 0xfee00000 | MSR_APIC_BASE_EN | (c->index ? 0 : MSR_APIC_BASE_BSP);
@@ -94,12 +98,12 @@ void cpu_reset(struct cpu *c, bool init)
 	c->sysflags = RF_FIXED;
 	reset_segments(c);
 	c->cr2 = c->cr3 = c->cr4 = c->efer = 0;
-	memset(c->dr, 0, sizeof(c->dr));
-	c->dr[6] = DR6_FIXED;
-	c->dr[7] = DR7_FIXED;
+	debug_reset(c);
+	monitor_finish(c);
 	c->cpl = 0;
 	c->shadow = c->shadow_was = 0;
 	c->nmi_pending = c->nmi_masked = c->smi_pending = 0;
+	c->smm = (struct cpu_smm){ 0 };
 	c->extint_pending = c->exc_pending = 0;
 	c->exc_depth = 0;
 	c->delivering = -1;

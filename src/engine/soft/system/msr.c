@@ -19,6 +19,7 @@ enum {
 	MSR_MCG_CAP = 0x179, MSR_MCG_STATUS = 0x17a, MSR_MISC_ENABLE = 0x1a0, MSR_DEBUGCTL = 0x1d9,
 	MSR_MTRR_PHYSBASE0 = 0x200, MSR_MTRR_FIX64K = 0x250, MSR_MTRR_FIX16K_8 = 0x258, MSR_MTRR_FIX16K_A = 0x259,
 	MSR_MTRR_FIX4K_C0 = 0x268, MSR_MTRR_FIX4K_F8 = 0x26f, MSR_PAT = 0x277, MSR_MTRR_DEF_TYPE = 0x2ff,
+	MSR_FEATURE_CONTROL = 0x3a, MSR_PLATFORM_INFO = 0xce, MSR_MCG_CTL = 0x17b, MSR_PKRS = 0x6e1,
 	MSR_TSC_DEADLINE = 0x6e0, MSR_X2APIC_FIRST = 0x800, MSR_X2APIC_LAST = 0x8ff, MSR_XSS = 0xda0,
 };
 #define MSR_EFER	   0xc0000080u
@@ -34,6 +35,10 @@ enum {
 /* 8 variable ranges, the fixed ones, write combining. */
 #define MTRRCAP (MTRR_VARIABLE | 1u << 8 | 1u << 10)
 #define MICROCODE_REVISION (1ull << 32)
+/* No banks; IA32_MCG_CTL is there (15.3.1.1). */
+#define MCG_CAP (1u << 8)
+/* Locked, with everything in it off. */
+#define FEATURE_CONTROL 1u
 
 /*
  * Bits of IA32_ARCH_CAPABILITIES: "not affected" by each weakness of speculative or out-of-order
@@ -50,7 +55,6 @@ enum {
 #define MISC_ENABLE_RW (1ull << 0 | 1ull << 3 | 1ull << 16 | 1ull << 18 | 1ull << 22 | 1ull << 23 | 1ull << 34)
 #define MISC_ENABLE_RO (1ull << 7 | 1ull << 11 | 1ull << 12)
 
-enum { DEBUGCTL_BTF = 1 << 1 };
 
 /* --- what values may be --- */
 
@@ -107,7 +111,28 @@ static bool is_mtrr_variable(uint32_t index)
 	return index >= MSR_MTRR_PHYSBASE0 && index < MSR_MTRR_PHYSBASE0 + 2 * MTRR_VARIABLE;
 }
 
+bool mcg_status_valid(uint64_t v)
+{
+	return !(v & ~7ull); /* RIPV, EIPV, MCIP */
+}
+
+/* 15.3.1.3: all ones or all zeros. */
+bool mcg_ctl_valid(uint64_t v)
+{
+	return v == 0 || v == ~0ull;
+}
+
 /* --- reading --- */
+
+/* Ratio of the TSC to a bus of 100 MHz, as the frequency without turbo and as the least (vol. 4, MSR_PLATFORM_INFO). */
+static uint64_t platform_info(const struct cpu *c)
+{
+	uint64_t ratio = (c->vm->clock.tsc_hz + 50000000) / 100000000;
+
+	if (ratio > 0xff)
+		ratio = 0xff;
+	return ratio << 8 | ratio << 40;
+}
 
 int msr_read(struct cpu *c, uint32_t index, uint64_t *value)
 {
@@ -129,9 +154,17 @@ int msr_read(struct cpu *c, uint32_t index, uint64_t *value)
 	switch (index) {
 	case MSR_P5_MC_ADDR:
 	case MSR_P5_MC_TYPE:
-	case MSR_PLATFORM_ID:
-	case MSR_MCG_CAP: /* no banks */
-	case MSR_MCG_STATUS: *value = 0; return 0;
+	case MSR_PLATFORM_ID: *value = 0; return 0;
+	case MSR_FEATURE_CONTROL: *value = FEATURE_CONTROL; return 0;
+	case MSR_PLATFORM_INFO: *value = platform_info(c); return 0;
+	case MSR_MCG_CAP: *value = MCG_CAP; return 0;
+	case MSR_MCG_STATUS: *value = c->mcg_status; return 0;
+	case MSR_MCG_CTL: *value = c->mcg_ctl; return 0;
+	case MSR_PKRS:
+		if (!c->vm->model->pks)
+			return -1;
+		*value = c->pkrs;
+		return 0;
 	case MSR_BIOS_SIGN_ID: *value = MICROCODE_REVISION; return 0;
 	case MSR_TSC: *value = cpu_tsc(c); return 0;
 	case MSR_TSC_ADJUST: *value = c->tsc_adjust; return 0;
@@ -180,9 +213,9 @@ static int efer_write(struct cpu *c, uint64_t v)
 	return 0;
 }
 
-static int canonical_write(uint64_t *reg, uint64_t v)
+static int canonical_write(const struct cpu *c, uint64_t *reg, uint64_t v)
 {
-	if (!canonical48(v))
+	if (!canonical_base(c, v))
 		return -1;
 	*reg = v;
 	return 0;
@@ -190,7 +223,7 @@ static int canonical_write(uint64_t *reg, uint64_t v)
 
 static int base_write(struct cpu *c, unsigned seg, uint64_t v)
 {
-	if (canonical_write(&c->seg[seg].base, v))
+	if (canonical_write(c, &c->seg[seg].base, v))
 		return -1;
 	c->segbase[seg] = v;
 	return 0;
@@ -214,9 +247,14 @@ static int checked_write(uint64_t *reg, uint64_t v, bool valid)
 	return 0;
 }
 
+bool misc_enable_valid(uint64_t v)
+{
+	return !(v & ~(MISC_ENABLE_RW | MISC_ENABLE_RO));
+}
+
 static int misc_enable_write(struct cpu *c, uint64_t v)
 {
-	if (v & ~(MISC_ENABLE_RW | MISC_ENABLE_RO))
+	if (!misc_enable_valid(v))
 		return -1;
 	c->misc_enable = (v & MISC_ENABLE_RW) | (c->misc_enable & MISC_ENABLE_RO);
 	return 0;
@@ -242,7 +280,13 @@ int msr_write(struct cpu *c, uint32_t index, uint64_t v)
 	case MSR_P5_MC_TYPE:
 	case MSR_BIOS_UPDT_TRIG:
 	case MSR_BIOS_SIGN_ID: return 0;
-	case MSR_MCG_STATUS: return v ? -1 : 0;
+	case MSR_MCG_STATUS: return checked_write(&c->mcg_status, v, mcg_status_valid(v));
+	case MSR_MCG_CTL: return checked_write(&c->mcg_ctl, v, mcg_ctl_valid(v));
+	case MSR_PKRS:
+		if (!c->vm->model->pks || v >> 32)
+			return -1;
+		mmu_set_pkrs(c, (uint32_t)v);
+		return 0;
 	case MSR_TSC: return tsc_move(c, v - cpu_tsc(c));
 	case MSR_TSC_ADJUST: return tsc_move(c, v - c->tsc_adjust);
 	case MSR_APIC_BASE:
@@ -250,20 +294,20 @@ int msr_write(struct cpu *c, uint32_t index, uint64_t v)
 		return lapic_base_write(c, v);
 	case MSR_MTRR_DEF_TYPE: return checked_write(&c->mtrr_def_type, v, mtrr_def_type_valid(v));
 	case MSR_SYSENTER_CS: c->sysenter_cs = (uint32_t)v; return 0;
-	case MSR_SYSENTER_ESP: return canonical_write(&c->sysenter_esp, v);
-	case MSR_SYSENTER_EIP: return canonical_write(&c->sysenter_eip, v);
+	case MSR_SYSENTER_ESP: return canonical_write(c, &c->sysenter_esp, v);
+	case MSR_SYSENTER_EIP: return canonical_write(c, &c->sysenter_eip, v);
 	case MSR_MISC_ENABLE: return misc_enable_write(c, v);
 	case MSR_DEBUGCTL: return checked_write(&c->debugctl, v, !(v & ~(uint64_t)DEBUGCTL_BTF));
 	case MSR_PAT: return checked_write(&c->pat, v, pat_valid(v));
 	case MSR_XSS: return checked_write(&c->xss, v, !v);
 	case MSR_EFER: return efer_write(c, v);
 	case MSR_STAR: c->star = v; return 0;
-	case MSR_LSTAR: return canonical_write(&c->lstar, v);
-	case MSR_CSTAR: return canonical_write(&c->cstar, v);
+	case MSR_LSTAR: return canonical_write(c, &c->lstar, v);
+	case MSR_CSTAR: return canonical_write(c, &c->cstar, v);
 	case MSR_FMASK: return checked_write(&c->sfmask, v, !(v >> 32));
 	case MSR_FS_BASE: return base_write(c, SEG_FS, v);
 	case MSR_GS_BASE: return base_write(c, SEG_GS, v);
-	case MSR_KERNEL_GS_BASE: return canonical_write(&c->kernel_gs_base, v);
+	case MSR_KERNEL_GS_BASE: return canonical_write(c, &c->kernel_gs_base, v);
 	case MSR_TSC_AUX: return checked_write(&c->tsc_aux, v, !(v >> 32));
 	default: return -1;
 	}

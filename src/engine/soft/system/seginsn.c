@@ -74,13 +74,10 @@ static void load_far_pointer(struct cpu *c, const struct insn *in)
 {
 	unsigned seg = in->id == INSN_ID_LES ? SEG_ES : in->id == INSN_ID_LDS ? SEG_DS : in->id == INSN_ID_LSS ? SEG_SS
 		     : in->id == INSN_ID_LFS ? SEG_FS : SEG_GS;
-	uint64_t lin = insn_linear(c, in, in->opsize + 2u, MMU_READ), off, at = lin + in->opsize;
-	struct vcpu_segment s;
+	uint64_t off = mmu_load(c, in->seg, insn_linear_part(c, in, 0, in->opsize, MMU_READ), in->opsize);
+	uint64_t sel = mmu_load(c, in->seg, insn_linear_part(c, in, in->opsize, 2, MMU_READ), 2);
+	struct vcpu_segment s = seg_prepare(c, seg, (uint16_t)sel);
 
-	off = mmu_load(c, in->seg, lin, in->opsize);
-	if (c->mode != INSN_MODE64)
-		at = (uint32_t)at;
-	s = seg_prepare(c, seg, (uint16_t)mmu_load(c, in->seg, at, 2));
 	seg_commit(c, seg, &s);
 	gpr_put(c, in->reg_off, in->opsize, off);
 }
@@ -99,7 +96,7 @@ static void load_table(struct cpu *c, const struct insn *in)
 	t.base = mmu_load(c, in->seg, long_mode ? lin + 2 : (uint32_t)(lin + 2), long_mode ? 8 : 4);
 	if (!long_mode && in->opsize == 2)
 		t.base &= 0xffffff;
-	if (!canonical48(t.base))
+	if (!canonical_base(c, t.base))
 		raise_gp0(c);
 	if (in->id == INSN_ID_LGDT)
 		c->gdt = t;
@@ -148,7 +145,7 @@ static struct vcpu_segment system_segment(struct cpu *c, uint16_t sel, const str
 {
 	struct vcpu_segment s = desc_segment(c, sel, d);
 
-	if (!canonical48(s.base))
+	if (!canonical_base(c, s.base))
 		raise_sel(c, EXC_GP, sel, 0);
 	return s;
 }

@@ -183,7 +183,7 @@ struct vcpu_segment seg_code_direct(struct cpu *c, uint16_t sel, const struct de
 
 void seg_check_rip(struct cpu *c, const struct vcpu_segment *cs, uint64_t rip, uint32_t error)
 {
-	if (cpu_long_mode(c) && (cs->attr & ATTR_L) ? !canonical48(rip) : rip > cs->limit)
+	if (cpu_long_mode(c) && (cs->attr & ATTR_L) ? !cpu_canonical(c, rip) : rip > cs->limit)
 		cpu_raise_error(c, EXC_GP, error);
 }
 
@@ -216,12 +216,15 @@ void seg_forget_inner(struct cpu *c)
 	for (unsigned i = 0; i < sizeof(list); i++) {
 		const struct vcpu_segment *s = &c->seg[list[i]];
 		struct vcpu_segment null = seg_null(0, 0);
+		/* The base stays: 64-bit code goes on using that of FS and GS (vol. 2, IRET: only the selector becomes 0). */
 		bool conforming = (s->attr & (TYPE_CODE | TYPE_C)) == (TYPE_CODE | TYPE_C);
 
 		if (s->attr & ATTR_NULL)
 			continue;
-		if ((s->attr & ATTR_S) && !conforming && (s->attr >> 5 & 3) < c->cpl)
+		if ((s->attr & ATTR_S) && !conforming && (s->attr >> 5 & 3) < c->cpl) {
+			null.base = s->base;
 			seg_commit(c, list[i], &null);
+		}
 	}
 }
 
@@ -270,7 +273,7 @@ struct stack stack_now(const struct cpu *c, uint32_t error)
 static uint64_t stack_linear(struct cpu *c, const struct stack *s, uint64_t sp, unsigned size)
 {
 	if (s->width == 8) {
-		if (!canonical48(sp) || !canonical48(sp + size - 1))
+		if (!cpu_canonical(c, sp) || !cpu_canonical(c, sp + size - 1))
 			cpu_raise_error(c, EXC_SS, s->error);
 		return sp;
 	}

@@ -1,18 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The remaining privileged and sensitive instructions (SDM vol. 2 under each): HLT, TLB and cache
+ * The remaining privileged and sensitive instructions (SDM vol. 2 under each): TLB and cache
  * control, MSRs, counters, CPUID, STAC and CLAC, and those that only raise #UD.
  */
 #include "engine/soft/system/system.h"
 
 #include "host/log.h"
-
-static void hlt(struct cpu *c, const struct insn *in)
-{
-	need_cpl0(c);
-	c->activity = VCPU_HALTED;
-	c->brk = 1;
-}
 
 static void invlpg(struct cpu *c, const struct insn *in)
 {
@@ -31,7 +24,6 @@ static void invpcid(struct cpu *c, const struct insn *in)
 	uint64_t type, lin, desc[2];
 
 	need_cpl0(c);
-	need_protected(c);
 	type = gpr_get(c, in->reg * 8u, c->mode == INSN_MODE64 ? 8 : 4);
 	lin = insn_linear(c, in, 16, MMU_READ);
 	mmu_load_bytes(c, in->seg, lin, desc, 16);
@@ -41,7 +33,7 @@ static void invpcid(struct cpu *c, const struct insn *in)
 		raise_gp0(c);
 	switch (type) {
 	case INVPCID_ADDRESS:
-		if (!canonical48(desc[1]))
+		if (!canonical_base(c, desc[1]))
 			raise_gp0(c);
 		mmu_flush_page_pcid(c, desc[1], (unsigned)desc[0]);
 		break;
@@ -189,7 +181,6 @@ static void undefined(struct cpu *c, const struct insn *in)
 insn_fn *bind_sysinsn(struct cpu *c, const struct insn *in)
 {
 	switch (in->id) {
-	case INSN_ID_HLT: return hlt;
 	case INSN_ID_INVLPG: return invlpg;
 	case INSN_ID_INVPCID: return invpcid;
 	case INSN_ID_INVD:
@@ -205,7 +196,6 @@ insn_fn *bind_sysinsn(struct cpu *c, const struct insn *in)
 	case INSN_ID_CLAC: return clac;
 	case INSN_ID_VMCALL:
 	case INSN_ID_VMMCALL:
-	case INSN_ID_RSM:
 	case INSN_ID_UD0:
 	case INSN_ID_UD1:
 	case INSN_ID_UD2: return undefined;

@@ -7,10 +7,14 @@
  *   seginsn.c       MOV/PUSH/POP/LxS of segment registers, LAR LSL VERR VERW ARPL
  *   far.c           far CALL, JMP, RET; call gates
  *   iret.c          IRET
+ *   task.c          hardware task switches
  *   fastcall.c      SYSCALL SYSRET SYSENTER SYSEXIT SWAPGS, FS and GS base
  *   deliver.c       interrupts and exceptions through the IVT or IDT; INT n and its kin
  *   mode.c          what follows from CR0, CR4, EFER and CS; RESET, INIT, SIPI
- *   control_regs.c  CR0-CR8, DR0-DR7, XCR0
+ *   control_regs.c  CR0-CR8, XCR0
+ *   debug.c         DR0-DR7, breakpoints, #DB
+ *   smm.c           system management mode: SMI, RSM
+ *   idle.c          HLT, MONITOR, MWAIT, PAUSE
  *   sysinsn.c       the other privileged instructions
  *   msr.c           model-specific registers
  *   io.c            I/O permission; IN, OUT
@@ -128,9 +132,13 @@ uint64_t tss_ist(struct cpu *c, unsigned ist, unsigned ext);
 
 /* --- common --- */
 
-static inline bool canonical48(uint64_t a)
+/*
+ * By what the model has, whatever the paging mode: for bases that are loaded (MSRs, WRFSBASE, LGDT, LLDT,
+ * LTR) and INVPCID's address. What is accessed is checked by cpu_canonical.
+ */
+static inline bool canonical_base(const struct cpu *c, uint64_t a)
 {
-	return (uint64_t)((int64_t)(a << 16) >> 16) == a;
+	return canonical_bits(a, cpu_model_linear_bits(c->vm->model));
 }
 
 static inline bool in_vm86(const struct cpu *c) { return (c->sysflags & RF_VM) != 0; }
@@ -170,11 +178,6 @@ uint16_t operand16(struct cpu *c, const struct insn *in);
 /* Stores a 16-bit value: to memory as 16 bits, to a register zero-extended to the operand size. */
 void operand16_put(struct cpu *c, const struct insn *in, uint16_t v);
 
-/* DR6, DR7 */
-#define DR6_FIXED 0xffff0ff0ull
-#define DR6_BD (1u << 13)
-#define DR7_FIXED 0x400ull
-#define DR7_GD (1u << 13)
 
 enum { MSR_APIC_BASE_BSP = 1 << 8, MSR_APIC_BASE_X2 = 1 << 10, MSR_APIC_BASE_EN = 1 << 11 };
 enum { MTRR_VARIABLE = 8, MTRR_FIXED = 11 };
@@ -183,23 +186,43 @@ enum { MTRR_VARIABLE = 8, MTRR_FIXED = 11 };
 #define MISC_ENABLE_LIMIT_CPUID (1ull << 22)
 #define MISC_ENABLE_XD_DISABLE (1ull << 34)
 
-/* What CR4 and EFER may hold on this model. */
-#define CR4_KNOWN                                                                                          \
-	((uint64_t)(CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | CR4_PCE |  \
-		    CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_UMIP | CR4_FSGSBASE | CR4_PCIDE | CR4_OSXSAVE | CR4_SMEP | \
-		    CR4_SMAP))
+/* What CR4, CR0 and EFER may hold. */
+static inline uint64_t cr4_known(const struct cpu_model *m)
+{
+	uint64_t known = CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | CR4_PCE | CR4_OSFXSR |
+			 CR4_OSXMMEXCPT | CR4_UMIP | CR4_FSGSBASE | CR4_PCIDE | CR4_OSXSAVE | CR4_SMEP | CR4_SMAP;
+
+	if (cpu_model_has(m, FEAT_PKU))
+		known |= CR4_PKE;
+	if (m->pks)
+		known |= CR4_PKS;
+	if (m->la57)
+		known |= CR4_LA57;
+	return known;
+}
 #define CR0_KNOWN                                                                                          \
 	((uint64_t)(CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG))
 #define EFER_KNOWN ((uint64_t)(EFER_SCE | EFER_LME | EFER_LMA | EFER_NX))
 
-bool xcr0_valid(uint64_t value);
+bool xcr0_valid(const struct cpu_model *m, uint64_t value);
 bool pat_valid(uint64_t value);
 bool mtrr_physbase_valid(uint64_t value);
 bool mtrr_physmask_valid(uint64_t value);
 bool mtrr_fixed_valid(uint64_t value);
 bool mtrr_def_type_valid(uint64_t value);
-/* The PDPTEs that PAE paging would load have no reserved bit set (SDM vol. 3, 4.4.1). */
-bool pdptes_valid(struct cpu *c, uint64_t cr3);
+bool misc_enable_valid(uint64_t value);
+bool mcg_status_valid(uint64_t value);
+bool mcg_ctl_valid(uint64_t value);
+/*
+ * Loads CR3 as a task switch does, with the PDPTEs under PAE paging; false, and nothing changed, when one of
+ * those has a reserved bit set (SDM vol. 3, 4.4.1). RSM reads CR0 and CR4 first, then this.
+ */
+bool cr3_switch(struct cpu *c, uint32_t value);
+
+/* Control registers, segments, RFLAGS and RIP of @s are ones that this model can be in. */
+bool cpu_state_possible(const struct cpu *c, const struct vcpu_state *s);
+/* The CPL that follows from a state. */
+unsigned cpu_state_cpl(const struct vcpu_state *s);
 
 /* --- families of handlers; each returns NULL for what is not its own --- */
 insn_bind_fn bind_segment;  /* seginsn.c */
@@ -208,7 +231,10 @@ insn_bind_fn bind_iret;	    /* iret.c */
 insn_bind_fn bind_fastcall; /* fastcall.c */
 insn_bind_fn bind_int;	    /* deliver.c */
 insn_bind_fn bind_control_regs; /* control_regs.c */
+insn_bind_fn bind_debug;    /* debug.c */
+insn_bind_fn bind_idle;	    /* idle.c */
 insn_bind_fn bind_sysinsn;  /* sysinsn.c */
+insn_bind_fn bind_smm;	    /* smm.c */
 insn_bind_fn bind_io;	    /* io.c */
 
 #endif

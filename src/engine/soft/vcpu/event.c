@@ -9,18 +9,56 @@
 
 #include <linux/futex.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
+
+static unsigned nmis_held(const struct cpu *c, unsigned n)
+{
+	unsigned most = c->nmi_masked ? 1 : NMI_PENDING_MAX;
+
+	return n < most ? n : most;
+}
+
+unsigned cpu_nmis(const struct cpu *c)
+{
+	return nmis_held(c, c->nmi_pending + atomic_load(&c->nmi_posts));
+}
+
+/* Before its request, so that who sees the request finds it. */
+static void post_nmi(struct cpu *c)
+{
+	uint8_t n = atomic_load(&c->nmi_posts);
+
+	while (n < NMI_PENDING_MAX && !atomic_compare_exchange_weak(&c->nmi_posts, &n, n + 1))
+		;
+}
 
 void cpu_request(struct cpu *c, uint32_t bits)
 {
 	uint32_t old;
 
+	if (bits & REQ_NMI)
+		post_nmi(c);
 	if (bits & REQ_INIT) /* a startup IPI from before it found a running CPU: it is not for the one after */
 		atomic_fetch_and(&c->req, ~(uint32_t)REQ_SIPI);
 	old = atomic_fetch_or(&c->req, bits);
 
 	if ((old & bits) != bits && atomic_load(&c->sleeping))
 		syscall(SYS_futex, &c->req, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+bool debugger_leave(struct cpu *c, unsigned why)
+{
+	if (c->dbg.hits & DEBUG_HIT_OUTSIDE)
+		why = 2;
+	c->dbg.hits &= ~(uint32_t)DEBUG_HIT_OUTSIDE;
+	c->run->exit = ENGINE_EXIT_DEBUG;
+	c->run->debug.rip = c->gpr[GPR_RIP];
+	c->run->debug.dr6 = c->dr[6];
+	c->run->debug.step = why;
+	c->run->debug.linear = why == 2 ? c->dbg.outside_linear : 0;
+	c->attn = 1;
+	return true;
 }
 
 static bool can_interrupt(const struct cpu *c)
@@ -34,7 +72,11 @@ static void start(struct cpu *c, int event, const char *what)
 	c->deliver_vector = (uint8_t)event;
 	c->deliver_has_error = 0;
 	c->deliver_error = 0;
+	c->first_exception = (uint8_t)event;
 	c->activity = VCPU_RUNNING;
+	c->pauses = 0;
+	if (c->monitor.waiting)
+		monitor_finish(c);
 	c->halt_told = 0;
 	if (trace_on(TRACE_INT))
 		trace(TRACE_INT, "cpu%u %s, vector %u, at rip %016llx", c->index, what, event & 0xff,
@@ -54,13 +96,17 @@ static void take_requests(struct cpu *c)
 	if (req & REQ_INTR)
 		lapic_sync(c);
 	if (req & REQ_NMI)
-		c->nmi_pending = 1;
-	if (req & REQ_INIT) {
+		c->nmi_pending = (uint8_t)nmis_held(c, c->nmi_pending + atomic_exchange(&c->nmi_posts, 0));
+	if ((req & REQ_INIT) && c->in_smm) { /* it waits for RSM */
+		c->smm.init_held = 1;
+	} else if (req & REQ_INIT) {
 		cpu_reset(c, true);
 		c->halt_told = 0;
 		if (trace_on(TRACE_CPU))
 			trace(TRACE_CPU, "cpu%u INIT", c->index);
 	}
+	if (req & REQ_SMI)
+		c->smi_pending = 1;
 	if ((req & REQ_SIPI) && c->activity == VCPU_WAIT_SIPI) {
 		cpu_sipi(c, atomic_load(&c->lapic.sipi_vector));
 		if (trace_on(TRACE_CPU))
@@ -82,6 +128,12 @@ bool events_check(struct cpu *c)
 		return false;
 	}
 	c->attn = 0;
+	if (c->dbg.hits) {
+		if (c->dbg.hits & DEBUG_HIT_OUTSIDE)
+			return debugger_leave(c, 2);
+		c->dbg.pending |= c->dbg.hits;
+		c->dbg.hits = 0;
+	}
 	if (atomic_load(&c->req) & ~(uint32_t)REQ_KICK)
 		take_requests(c);
 	v = lapic_eoi_exit(c);
@@ -104,16 +156,32 @@ bool events_check(struct cpu *c)
 		start(c, c->exc_vector, "saved exception");
 		c->deliver_has_error = c->exc_has_error;
 		c->deliver_error = c->exc_error;
+		c->attn = 1;
 		return false;
 	}
+	if (smm_wanted(c)) {
+		if (c->monitor.waiting) { /* RSM goes on behind MWAIT */
+			c->activity = c->activity == VCPU_HALTED ? VCPU_RUNNING : c->activity;
+			monitor_finish(c);
+		}
+		smm_enter(c);
+		return false;
+	}
+	/* Traps of the instruction before come ahead of interrupts (SDM vol. 3, 6.9), STI's shadow or not. */
+	if (c->dbg.pending && c->shadow != 2) {
+		c->attn = 1;
+		c->cur = NULL;
+		debug_report(c, 0);
+		cpu_raise(c, EXC_DB);
+	}
 	if (c->nmi_pending && !c->nmi_masked && !c->shadow) {
-		c->nmi_pending = 0;
+		c->nmi_pending--;
 		c->nmi_masked = 1;
 		start(c, EXC_NMI, "NMI");
 		return false;
 	}
 	if (!can_interrupt(c)) {
-		c->attn = c->nmi_pending || c->extint_pending || lapic_pending(c) >= 0 ||
+		c->attn = c->nmi_pending || c->extint_pending || c->dbg.pending || lapic_pending(c) >= 0 ||
 			  atomic_load(&c->run->request_extint);
 		return false;
 	}
@@ -137,6 +205,24 @@ bool events_check(struct cpu *c)
 	return false;
 }
 
+/* One round of MWAIT's wait (system/idle.c): the loop comes back for the next. */
+static bool mwait_wait(struct cpu *c)
+{
+	const struct timespec poll = { .tv_nsec = MWAIT_POLL_NS };
+
+	atomic_fetch_add(&c->vm->monitors, 1);
+	if (!monitor_over(c)) {
+		world_leave(c);
+		atomic_store(&c->sleeping, 1);
+		if (!atomic_load(&c->req))
+			syscall(SYS_futex, &c->req, FUTEX_WAIT_PRIVATE, 0, &poll, NULL, 0);
+		atomic_store(&c->sleeping, 0);
+		world_enter(c);
+	}
+	atomic_fetch_sub(&c->vm->monitors, 1);
+	return false;
+}
+
 bool events_wait(struct cpu *c)
 {
 	if (c->activity == VCPU_SHUTDOWN) {
@@ -145,6 +231,8 @@ bool events_wait(struct cpu *c)
 		c->run->shutdown.vector = 0;
 		return true;
 	}
+	if (c->activity == VCPU_HALTED && c->monitor.waiting)
+		return mwait_wait(c);
 	if (c->activity == VCPU_HALTED && !(c->sysflags & RF_IF) && !c->halt_told) {
 		c->halt_told = 1;
 		c->run->exit = ENGINE_EXIT_HALT;
@@ -165,6 +253,7 @@ bool events_raised(struct cpu *c)
 	unsigned v = c->raised_vector;
 
 	c->shadow = 0;
+	c->dbg.pending = 0; /* held off by a load of SS, and lost: the instruction after it has faulted */
 	cpu_replay_done(c);
 	if (trace_on(TRACE_INT))
 		trace(TRACE_INT, "cpu%u exception %u, error %x, at rip %016llx cr2 %016llx", c->index, v,
@@ -172,7 +261,9 @@ bool events_raised(struct cpu *c)
 		      (unsigned long long)c->cr2);
 	if (c->exc_hook && c->exc_hook(c, v, c->raised_has_error, c->raised_error))
 		return true;
-	if (first >= 0 && first < DELIVER_EXTERNAL) {
+	if (first < 0 || first >= DELIVER_EXTERNAL) {
+		c->first_exception = (uint8_t)v;
+	} else {
 		int both = exception_combine((unsigned)first, v);
 
 		if (both < 0) {
@@ -180,16 +271,20 @@ bool events_raised(struct cpu *c)
 			c->delivering = DELIVER_NONE;
 			c->run->exit = ENGINE_EXIT_SHUTDOWN;
 			c->run->shutdown.triple_fault = 1;
-			c->run->shutdown.vector = (uint32_t)first;
+			c->run->shutdown.vector = c->first_exception;
 			return true;
 		}
 		if ((unsigned)both != v) { /* #DF: error code 0 */
 			c->raised_has_error = 1;
 			c->raised_error = 0;
 			v = (unsigned)both;
+		} else {
+			c->first_exception = (uint8_t)v; /* one after the other */
 		}
 	}
 	c->activity = VCPU_RUNNING; /* a single-step trap after HLT ends it */
+	if (c->monitor.waiting)
+		monitor_finish(c);
 	c->delivering = (int16_t)v;
 	c->deliver_vector = (uint8_t)v;
 	c->deliver_has_error = c->raised_has_error;

@@ -22,10 +22,8 @@ static void rewind_rip(struct cpu *c)
 	if (!c->cur)
 		return;
 	c->gpr[GPR_RIP] -= c->cur->len;
-	if (c->mode == INSN_MODE32)
+	if (c->mode != INSN_MODE64)
 		c->gpr[GPR_RIP] = (uint32_t)c->gpr[GPR_RIP];
-	else if (c->mode == INSN_MODE16)
-		c->gpr[GPR_RIP] = (uint16_t)c->gpr[GPR_RIP];
 	c->cur = NULL;
 }
 
@@ -135,6 +133,22 @@ bool cpu_store_once(struct cpu *c, uint64_t gpa, unsigned size)
 	return true;
 }
 
+bool cpu_load_again(struct cpu *c, uint64_t gpa, unsigned size, uint64_t *value)
+{
+	struct cpu_replay *r = replay_take(c, 'l', gpa, size, false);
+
+	if (r)
+		*value = r->data[0];
+	return r;
+}
+
+void cpu_loaded(struct cpu *c, uint64_t gpa, unsigned size, uint64_t value)
+{
+	replay_ask(c, 'l', gpa, size, false);
+	c->replay[c->replay_count].data[0] = value;
+	replay_finished(c);
+}
+
 void replay_resume(struct cpu *c)
 {
 	struct cpu_replay *r = &c->replay[c->replay_count];
@@ -142,7 +156,7 @@ void replay_resume(struct cpu *c)
 	if (!c->pending_exit)
 		return;
 	c->pending_exit = 0;
-	if (!r->write)
+	if (!r->write && r->kind != 'P')
 		memcpy(r->data, c->run->data, r->size);
 	c->replay_count++;
 	c->replay_next = 0;
@@ -181,8 +195,11 @@ uint64_t cpu_io_in(struct cpu *c, uint16_t port, unsigned size)
 {
 	struct cpu_replay *r = replay_take(c, 'p', port, size, false);
 
-	if (r)
+	debug_port(c, port, size);
+	if (r) {
+		smm_note_io(c, port, size, true);
 		return r->data[0] & ((1ull << size * 8) - 1);
+	}
 	replay_ask(c, 'p', port, size, false);
 	c->run->pio.port = port;
 	c->run->pio.size = (uint8_t)size;
@@ -193,8 +210,11 @@ uint64_t cpu_io_in(struct cpu *c, uint16_t port, unsigned size)
 
 void cpu_io_out(struct cpu *c, uint16_t port, unsigned size, uint64_t value)
 {
-	if (replay_take(c, 'p', port, size, true))
+	debug_port(c, port, size);
+	if (replay_take(c, 'p', port, size, true)) {
+		smm_note_io(c, port, size, false);
 		return;
+	}
 	replay_ask(c, 'p', port, size, true);
 	if (soft_vm_ring(c->vm, true, port, size, value)) {
 		replay_finished(c);
@@ -205,5 +225,48 @@ void cpu_io_out(struct cpu *c, uint16_t port, unsigned size, uint64_t value)
 	c->run->pio.write = 1;
 	c->run->pio.count = 1;
 	memcpy(c->run->data, &value, 8);
+	cpu_leave(c, ENGINE_EXIT_PIO);
+}
+
+/* --- string I/O: several elements --- */
+
+static bool port_run(struct cpu *c, uint16_t port, unsigned size, unsigned count, bool write)
+{
+	if (c->replay_next < c->replay_count) {
+		if (c->replay[c->replay_next].kind == 'p')
+			return false; /* it went as a single element: that is not to be forgotten */
+		if (replay_take(c, 'P', port, size * count, write)) {
+			smm_note_io(c, port, size, !write);
+			return true;
+		}
+	}
+	if (debug_ports_watched(c) || soft_vm_port_rings(c->vm, port))
+		return false;
+	replay_ask(c, 'P', port, size * count, write);
+	c->run->pio.port = port;
+	c->run->pio.size = (uint8_t)size;
+	c->run->pio.write = write;
+	c->run->pio.count = count;
+	return true;
+}
+
+bool cpu_io_in_run(struct cpu *c, uint16_t port, unsigned size, unsigned count, void *host)
+{
+	if (!port_run(c, port, size, count, false))
+		return false;
+	if (c->pending_exit)
+		cpu_leave(c, ENGINE_EXIT_PIO);
+	/* The answer came with the last resume: nothing has written the run page since. */
+	memcpy(host, c->run->data, (size_t)size * count);
+	return true;
+}
+
+bool cpu_io_out_run(struct cpu *c, uint16_t port, unsigned size, unsigned count, const void *host)
+{
+	if (!port_run(c, port, size, count, true))
+		return false;
+	if (!c->pending_exit)
+		return true;
+	memcpy(c->run->data, host, (size_t)size * count);
 	cpu_leave(c, ENGINE_EXIT_PIO);
 }

@@ -46,14 +46,9 @@ _Noreturn void raise_simd(struct cpu *c)
 
 /* --- memory --- */
 
-static bool canonical(uint64_t addr)
-{
-	return (uint64_t)((int64_t)addr << 16 >> 16) == addr;
-}
-
 void vector_check_canonical(struct cpu *c, unsigned seg, uint64_t addr, unsigned size)
 {
-	if (cpu_long_mode(c) && (!canonical(addr) || !canonical(addr + size - 1)))
+	if (cpu_long_mode(c) && (!cpu_canonical(c, addr) || !cpu_canonical(c, addr + size - 1)))
 		cpu_raise_error(c, seg == SEG_SS ? EXC_SS : EXC_GP, 0);
 }
 

@@ -49,6 +49,7 @@ enum {
 	XSTATE_X87 = 1 << 0,
 	XSTATE_SSE = 1 << 1,
 	XSTATE_AVX = 1 << 2,
+	XSTATE_PKRU = 1 << 9,
 	THUNK_MAX = 256, /* bytes; the longest there is has some 120 */
 };
 

@@ -2,9 +2,10 @@
 /*
  * XSAVE, XSAVEOPT, XSAVEC, XSAVES, XRSTOR, XRSTORS (SDM vol. 1, 13.4 to 13.12).
  *
- * Components are x87 (0), SSE (1) and AVX (2). A component is "in use" when it is not in its
- * initial configuration, found by looking at it; there is no modified optimisation. AVX lies at 576
- * in the compacted format too, because it is the first one behind the header.
+ * Components are x87 (0), SSE (1), AVX (2) and, where the model has protection keys, PKRU (9). A component
+ * is "in use" when it is not in its initial configuration, found by looking at it; there is no
+ * modified optimisation. AVX lies at 576 in the compacted format too, because it is the first one
+ * behind the header; only PKRU's place depends on the format.
  *
  * MXCSR and its mask are written by XSAVE and XSAVEOPT, and MXCSR is read by XRSTOR of the standard form,
  * if SSE or AVX is asked for, whatever XSTATE_BV says; in the compacted format they are part of
@@ -49,6 +50,8 @@ uint64_t vector_xinuse(const struct cpu *c)
 		inuse |= XSTATE_SSE;
 	if (!is_zero(x->ymm_hi, 16 * registers(c)))
 		inuse |= XSTATE_AVX;
+	if (c->pkru)
+		inuse |= XSTATE_PKRU;
 	return inuse;
 }
 
@@ -74,13 +77,15 @@ static uint64_t area_address(struct cpu *c, const struct insn *in, unsigned size
 	return addr;
 }
 
-static unsigned area_size(uint64_t components)
+static unsigned area_size(uint64_t components, bool compacted)
 {
+	if (components & XSTATE_PKRU)
+		return xsave_pkru_offset(components, compacted) + XSAVE_PKRU_SIZE;
 	return HEADER + HEADER_SIZE + (components & XSTATE_AVX ? AVX_SIZE : 0);
 }
 
-/* Stores @components; MXCSR apart. */
-static void store_components(struct cpu *c, const struct insn *in, uint64_t addr, uint64_t components)
+/* Stores @components; MXCSR apart. @pkru_at is where PKRU belongs. */
+static void store_components(struct cpu *c, const struct insn *in, uint64_t addr, uint64_t components, unsigned pkru_at)
 {
 	struct cpu_xsave img;
 
@@ -98,6 +103,8 @@ static void store_components(struct cpu *c, const struct insn *in, uint64_t addr
 		mmu_store_bytes(c, in->seg, addr + OFF(xmm), c->x.xmm, 16 * registers(c));
 	if (components & XSTATE_AVX)
 		mmu_store_bytes(c, in->seg, addr + OFF(ymm_hi), c->x.ymm_hi, 16 * registers(c));
+	if (components & XSTATE_PKRU)
+		mmu_store(c, in->seg, addr + pkru_at, XSAVE_PKRU_SIZE, c->pkru);
 }
 
 static void store_mxcsr(struct cpu *c, const struct insn *in, uint64_t addr)
@@ -110,12 +117,12 @@ static void store_mxcsr(struct cpu *c, const struct insn *in, uint64_t addr)
 static void save_standard(struct cpu *c, const struct insn *in, bool optimised)
 {
 	uint64_t rfbm = requested(c, false), inuse = vector_xinuse(c), bv;
-	unsigned size = area_size(rfbm);
+	unsigned size = area_size(rfbm, false);
 	uint64_t addr = area_address(c, in, size, MMU_WRITE);
 
 	mmu_probe(c, in->seg, addr, size, MMU_WRITE);
 	bv = mmu_load(c, in->seg, addr + HEADER, 8);
-	store_components(c, in, addr, optimised ? rfbm & inuse : rfbm);
+	store_components(c, in, addr, optimised ? rfbm & inuse : rfbm, XSAVE_PKRU_OFFSET);
 	if (rfbm & (XSTATE_SSE | XSTATE_AVX))
 		store_mxcsr(c, in, addr);
 	mmu_store(c, in->seg, addr + HEADER, 8, (bv & ~rfbm) | (inuse & rfbm));
@@ -124,13 +131,13 @@ static void save_standard(struct cpu *c, const struct insn *in, bool optimised)
 static void save_compacted(struct cpu *c, const struct insn *in, bool supervisor)
 {
 	uint64_t rfbm = requested(c, supervisor), inuse = vector_xinuse(c);
-	unsigned size = area_size(rfbm);
+	unsigned size = area_size(rfbm, true);
 	uint64_t addr = area_address(c, in, size, MMU_WRITE), header[2];
 
 	if (c->x.mxcsr != MXCSR_INIT)
 		inuse |= XSTATE_SSE;
 	mmu_probe(c, in->seg, addr, size, MMU_WRITE);
-	store_components(c, in, addr, rfbm & inuse);
+	store_components(c, in, addr, rfbm & inuse, xsave_pkru_offset(rfbm, true));
 	if (rfbm & inuse & XSTATE_SSE)
 		store_mxcsr(c, in, addr);
 	header[0] = rfbm & inuse;
@@ -177,6 +184,7 @@ static void restore(struct cpu *c, const struct insn *in, bool supervisor)
 	uint32_t mxcsr = MXCSR_INIT;
 	bool compacted, take_mxcsr;
 	struct cpu_xsave img;
+	uint32_t pkru = 0;
 
 	addr = area_address(c, in, HEADER + HEADER_SIZE, MMU_READ);
 	mmu_probe(c, in->seg, addr, 1, MMU_READ); /* the host touches the area's start before it looks at the header */
@@ -195,6 +203,8 @@ static void restore(struct cpu *c, const struct insn *in, bool supervisor)
 	}
 	if (bv & XSTATE_AVX)
 		mmu_load_bytes(c, in->seg, addr + OFF(ymm_hi), img.ymm_hi, AVX_SIZE);
+	if (bv & XSTATE_PKRU)
+		pkru = (uint32_t)mmu_load(c, in->seg, addr + xsave_pkru_offset(header[1], compacted), XSAVE_PKRU_SIZE);
 	if (take_mxcsr && (mxcsr & ~(uint32_t)MXCSR_MASK))
 		cpu_raise_error(c, EXC_GP, 0);
 
@@ -206,6 +216,8 @@ static void restore(struct cpu *c, const struct insn *in, bool supervisor)
 		memcpy(c->x.ymm_hi, bv & XSTATE_AVX ? img.ymm_hi : init.ymm_hi, 16 * registers(c));
 	if (take_mxcsr)
 		c->x.mxcsr = mxcsr;
+	if (rfbm & XSTATE_PKRU)
+		mmu_set_pkru(c, pkru);
 }
 
 static void xrstor(struct cpu *c, const struct insn *in)

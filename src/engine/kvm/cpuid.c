@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * CPUID of a vCPU under KVM: the CPU model's answers (engine/cpuid.c) as the table that KVM_SET_CPUID2 wants.
+ *
+ * The model is checked against KVM_GET_SUPPORTED_CPUID first. A feature that the host lacks is an error that names
+ * it, for a guest that had seen it cannot do without it on another host; with the option features=host it is left out.
+ * What KVM computes itself as the guest runs: OSXSAVE, OSPKE, the APIC bit, the size of XSAVE's image.
+ *
+ * Invariant: a guest sees nothing that its model lacks.
+ */
+#include "engine/kvm/private.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { EAX, EBX, ECX, EDX };
+
+/* What becomes of a bit that KVM_GET_SUPPORTED_CPUID does not have. */
+enum lacking {
+	REQUIRED, /* an error */
+	TOLD,	  /* shown all the same: KVM's local APIC and the VM clock make it true, or it is only about speed */
+	HIDDEN,	  /* left out without a word */
+};
+
+struct named_bit {
+	uint32_t leaf;
+	uint8_t reg, bit;
+	enum lacking lacking;
+	const char *name;
+};
+
+/* The bits of all models. Leaf 0xd stands for its sub-leaf 1. */
+static const struct named_bit named_bits[] = {
+	{ 1, EDX, 0, REQUIRED, "fpu" },
+	{ 1, EDX, 1, REQUIRED, "vme" },
+	{ 1, EDX, 2, REQUIRED, "de" },
+	{ 1, EDX, 3, REQUIRED, "pse" },
+	{ 1, EDX, 4, REQUIRED, "tsc" },
+	{ 1, EDX, 5, REQUIRED, "msr" },
+	{ 1, EDX, 6, REQUIRED, "pae" },
+	{ 1, EDX, 7, REQUIRED, "mce" },
+	{ 1, EDX, 8, REQUIRED, "cx8" },
+	{ 1, EDX, 9, TOLD, "apic" },
+	{ 1, EDX, 11, REQUIRED, "sep" },
+	{ 1, EDX, 12, REQUIRED, "mtrr" },
+	{ 1, EDX, 13, REQUIRED, "pge" },
+	{ 1, EDX, 14, REQUIRED, "mca" },
+	{ 1, EDX, 15, REQUIRED, "cmov" },
+	{ 1, EDX, 16, REQUIRED, "pat" },
+	{ 1, EDX, 17, REQUIRED, "pse36" },
+	{ 1, EDX, 19, REQUIRED, "clflush" },
+	{ 1, EDX, 23, REQUIRED, "mmx" },
+	{ 1, EDX, 24, REQUIRED, "fxsr" },
+	{ 1, EDX, 25, REQUIRED, "sse" },
+	{ 1, EDX, 26, REQUIRED, "sse2" },
+	{ 1, EDX, 28, TOLD, "htt" },
+	{ 1, ECX, 0, REQUIRED, "sse3" },
+	{ 1, ECX, 1, REQUIRED, "pclmulqdq" },
+	{ 1, ECX, 3, REQUIRED, "monitor" },
+	{ 1, ECX, 9, REQUIRED, "ssse3" },
+	{ 1, ECX, 12, REQUIRED, "fma" },
+	{ 1, ECX, 13, REQUIRED, "cx16" },
+	{ 1, ECX, 17, REQUIRED, "pcid" },
+	{ 1, ECX, 19, REQUIRED, "sse4.1" },
+	{ 1, ECX, 20, REQUIRED, "sse4.2" },
+	{ 1, ECX, 21, TOLD, "x2apic" },
+	{ 1, ECX, 22, REQUIRED, "movbe" },
+	{ 1, ECX, 23, REQUIRED, "popcnt" },
+	{ 1, ECX, 24, TOLD, "tsc_deadline" },
+	{ 1, ECX, 25, REQUIRED, "aes" },
+	{ 1, ECX, 26, REQUIRED, "xsave" },
+	{ 1, ECX, 28, REQUIRED, "avx" },
+	{ 1, ECX, 29, REQUIRED, "f16c" },
+	{ 1, ECX, 30, REQUIRED, "rdrand" },
+	{ 1, ECX, 31, TOLD, "hypervisor" },
+	{ 6, EAX, 2, TOLD, "arat" },
+	{ 7, EBX, 0, REQUIRED, "fsgsbase" },
+	{ 7, EBX, 1, REQUIRED, "tsc_adjust" },
+	{ 7, EBX, 3, REQUIRED, "bmi1" },
+	{ 7, EBX, 5, REQUIRED, "avx2" },
+	{ 7, EBX, 7, REQUIRED, "smep" },
+	{ 7, EBX, 8, REQUIRED, "bmi2" },
+	{ 7, EBX, 9, TOLD, "erms" },
+	{ 7, EBX, 10, REQUIRED, "invpcid" },
+	{ 7, EBX, 13, HIDDEN, "no fcs, fds" },
+	{ 7, EBX, 18, REQUIRED, "rdseed" },
+	{ 7, EBX, 19, REQUIRED, "adx" },
+	{ 7, EBX, 20, REQUIRED, "smap" },
+	{ 7, EBX, 29, REQUIRED, "sha" },
+	{ 7, ECX, 2, REQUIRED, "umip" },
+	{ 7, ECX, 3, REQUIRED, "pku" },
+	{ 7, ECX, 16, REQUIRED, "la57" },
+	{ 7, ECX, 22, REQUIRED, "rdpid" },
+	{ 7, ECX, 31, REQUIRED, "pks" },
+	{ 7, EDX, 4, TOLD, "fsrm" },
+	{ 7, EDX, 29, HIDDEN, "arch_capabilities" },
+	{ 0xd, EAX, 0, REQUIRED, "xsaveopt" },
+	{ 0xd, EAX, 1, REQUIRED, "xsavec" },
+	{ 0xd, EAX, 2, REQUIRED, "xgetbv with ecx = 1" },
+	{ 0xd, EAX, 3, REQUIRED, "xsaves" },
+	{ 0x80000001, ECX, 0, REQUIRED, "lahf in 64-bit mode" },
+	{ 0x80000001, ECX, 5, REQUIRED, "lzcnt" },
+	{ 0x80000001, EDX, 11, REQUIRED, "syscall" },
+	{ 0x80000001, EDX, 20, REQUIRED, "nx" },
+	{ 0x80000001, EDX, 26, REQUIRED, "1 GiB pages" },
+	{ 0x80000001, EDX, 27, REQUIRED, "rdtscp" },
+	{ 0x80000001, EDX, 29, REQUIRED, "64-bit mode" },
+	{ 0x80000007, EDX, 8, TOLD, "invariant tsc" },
+};
+
+/* Registers of leaves that hold features, as a mask of registers; of the others KVM need know nothing. */
+static unsigned feature_registers(uint32_t leaf, uint32_t sub)
+{
+	switch (leaf) {
+	case 1:
+	case 0x80000001: return 1 << ECX | 1 << EDX;
+	case 6: return 1 << EAX;
+	case 7: return sub == 0 ? 1 << EBX | 1 << ECX | 1 << EDX : 0;
+	case 0xd: return sub == 1 ? 1 << EAX : 0;
+	case 0x80000007: return 1 << EDX;
+	default: return 0;
+	}
+}
+
+static const struct named_bit *find_bit(uint32_t leaf, unsigned reg, unsigned bit)
+{
+	for (size_t i = 0; i < sizeof(named_bits) / sizeof(named_bits[0]); i++)
+		if (named_bits[i].leaf == leaf && named_bits[i].reg == reg && named_bits[i].bit == bit)
+			return &named_bits[i];
+	return NULL;
+}
+
+static const struct kvm_cpuid_entry2 *find_leaf(const struct kvm_cpuid2 *list, uint32_t leaf, uint32_t sub)
+{
+	for (uint32_t i = 0; i < list->nent; i++) {
+		const struct kvm_cpuid_entry2 *e = &list->entries[i];
+
+		if (e->function == leaf && (!(e->flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX) || e->index == sub))
+			return e;
+	}
+	return NULL;
+}
+
+/* Features that the host lacks, as a list of names. */
+struct missing {
+	char names[200];
+	unsigned count;
+};
+
+static void add_missing(struct missing *m, const struct named_bit *b, uint32_t leaf, unsigned reg, unsigned bit)
+{
+	size_t n = strlen(m->names);
+	const char *comma = n ? ", " : "";
+
+	m->count++;
+	if (b)
+		snprintf(m->names + n, sizeof(m->names) - n, "%s%s", comma, b->name);
+	else
+		snprintf(m->names + n, sizeof(m->names) - n, "%sCPUID %x %.3s bit %u", comma, leaf, &"eaxebxecxedx"[reg * 3], bit);
+}
+
+/* Compares one leaf, and takes out of @out what must not be shown. */
+static void check_leaf(const struct kvm_cpuid2 *host, uint32_t leaf, uint32_t sub, uint32_t out[4], struct missing *m)
+{
+	static const uint32_t none[4];
+	const struct kvm_cpuid_entry2 *e = find_leaf(host, leaf, sub);
+	const uint32_t *have = e ? &e->eax : none;
+	unsigned registers = feature_registers(leaf, sub);
+
+	for (unsigned reg = 0; reg < 4; reg++) {
+		uint32_t lacks = registers >> reg & 1 ? out[reg] & ~have[reg] : 0;
+
+		for (; lacks; lacks &= lacks - 1) {
+			unsigned bit = (unsigned)__builtin_ctz(lacks);
+			const struct named_bit *b = find_bit(leaf, reg, bit);
+
+			if (b && b->lacking == TOLD)
+				continue;
+			out[reg] &= ~(1u << bit);
+			if (!b || b->lacking == REQUIRED)
+				add_missing(m, b, leaf, reg, bit);
+		}
+	}
+}
+
+static struct kvm_cpuid2 *host_cpuid(int sys, int *error)
+{
+	for (uint32_t n = 128; n <= 4096; n *= 2) {
+		struct kvm_cpuid2 *list = calloc(1, sizeof(*list) + n * sizeof(list->entries[0]));
+
+		if (!list)
+			break;
+		list->nent = n;
+		*error = kvm_ioctl(sys, KVM_GET_SUPPORTED_CPUID, list);
+		if (*error >= 0)
+			return list;
+		free(list);
+		if (*error != -E2BIG)
+			return NULL;
+	}
+	*error = -ENOMEM;
+	return NULL;
+}
+
+/* One table entry. */
+static void add(struct kvm_cpuid2 *list, const struct cpuid_view *view, const struct kvm_cpuid2 *host, uint32_t leaf,
+		uint32_t sub, bool indexed, struct missing *m)
+{
+	struct kvm_cpuid_entry2 *e = &list->entries[list->nent];
+	uint32_t out[4];
+
+	if (list->nent == KVM_CPUID_MAX)
+		return;
+	cpuid_answer(view, leaf, sub, out);
+	check_leaf(host, leaf, sub, out, m);
+	/* Without the components themselves their XCR0 bits would fault in the host. */
+	if (leaf == 0xd && sub == 0) {
+		const struct kvm_cpuid_entry2 *h = find_leaf(host, 0xd, 0);
+
+		out[EAX] &= h ? h->eax : 1;
+	}
+	if (!indexed || out[0] || out[1] || out[2] || out[3]) {
+		*e = (struct kvm_cpuid_entry2){ .function = leaf, .index = sub, .eax = out[0], .ebx = out[1], .ecx = out[2],
+						.edx = out[3], .flags = indexed ? KVM_CPUID_FLAG_SIGNIFCANT_INDEX : 0 };
+		list->nent++;
+	}
+}
+
+static void build(struct kvm_cpuid2 *list, const struct cpuid_view *view, const struct kvm_cpuid2 *host, struct missing *m)
+{
+	uint32_t out[4], basic_max, extended_max;
+
+	cpuid_answer(view, 0, 0, out);
+	basic_max = out[EAX];
+	cpuid_answer(view, 0x80000000, 0, out);
+	extended_max = out[EAX];
+	list->nent = 0;
+	for (uint32_t leaf = 0; leaf <= basic_max; leaf++) {
+		bool indexed = leaf == 4 || leaf == 7 || leaf == 0xb || leaf == 0xd;
+
+		for (uint32_t sub = 0; sub < (indexed ? 10 : 1); sub++)
+			add(list, view, host, leaf, sub, indexed, m);
+	}
+	add(list, view, host, 0x40000000, 0, false, m);
+	for (uint32_t leaf = 0x80000000; leaf <= extended_max; leaf++)
+		add(list, view, host, leaf, 0, false, m);
+}
+
+static int set_all(struct kvm_engine *e, const struct kvm_cpuid2 *host, bool lenient, struct kvm_cpuid2 *list, struct error *err)
+{
+	for (unsigned i = 0; i < e->base.vcpu_count; i++) {
+		struct missing m = { 0 };
+		struct cpuid_view view = {
+			.model = e->model,
+			.index = i,
+			.count = e->base.vcpu_count,
+			.tsc_hz = e->base.clock->tsc_hz,
+			.xcr0 = 1,
+			.apic_base = 1 << 11,
+			.misc_enable = MISC_ENABLE_MONITOR,
+			.mode64 = true,
+		};
+		const struct kvm_cpuid_entry2 *d;
+		int r;
+
+		build(list, &view, host, &m);
+		if (m.count && !lenient)
+			return error_set(err, -ENOTSUP, STATUS_HOST, "cannot give the guest a CPU of the model %s",
+					 "this host's KVM lacks: %s",
+					 "use --engine soft, which has them all, or --engine kvm,features=host to do without",
+					 e->model->name, m.names);
+		r = kvm_ioctl(e->vcpu[i].fd, KVM_SET_CPUID2, list);
+		if (r)
+			return error_set(err, r, STATUS_HOST, "cannot give the guest a CPU of the model %s", "KVM_SET_CPUID2: %s",
+					 "use --engine soft", e->model->name, strerror(-r));
+		d = find_leaf(list, 0xd, 0);
+		e->caps.xcr0 = d && d->eax & 1 ? d->eax : 3;
+	}
+	return 0;
+}
+
+int kvm_cpuid_init(struct kvm_engine *e, bool lenient, struct error *err)
+{
+	int r;
+	struct kvm_cpuid2 *host = host_cpuid(e->sys, &r);
+	struct kvm_cpuid2 *list = calloc(1, sizeof(*list) + KVM_CPUID_MAX * sizeof(list->entries[0]));
+
+	if (!host || !list)
+		r = error_set(err, host ? -ENOMEM : r, STATUS_HOST, "cannot ask KVM for the CPU features that it has", "%s",
+			      "use --engine soft", strerror(host ? ENOMEM : -r));
+	else
+		r = set_all(e, host, lenient, list, err);
+	free(list);
+	free(host);
+	return r;
+}

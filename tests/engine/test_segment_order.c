@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * What the differential tester found about segments, kept for hosts on which it cannot run: the order of checks, and
+ * operands that are read in parts.
+ */
+#include "system_rig.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+static int teardown(void **state)
+{
+	sys_finish();
+	return 0;
+}
+
+/* SDM vol. 2, CLFLUSH: "allowed to flush a linear address in an execute-only segment" */
+static void clflush_takes_an_execute_only_segment_where_a_load_is_gp(void **state)
+{
+	sys_start(SYS_PROT32, 0);
+	sys.c->seg[SEG_CS].attr &= ~(uint32_t)TYPE_R;
+	cpu_mode_changed(sys.c);
+	assert_int_equal(RUN(0x2e, 0x0f, 0xae, 0x3d, 0x00, 0xc0, 0x00, 0x00), SYS_HALTED);
+	assert_int_equal(RUN(0x2e, 0xa0, 0x00, 0xc0, 0x00, 0x00), EXC_GP);
+}
+
+/* An effective address of 16 bits wraps (vol. 1, 3.3.7), each part's of a far pointer by itself. */
+static void the_selector_of_a_far_pointer_at_the_end_of_64_kib_is_at_offset_0(void **state)
+{
+	sys_start(SYS_PROT32, 0);
+	sys_poke(0xfffe, 4, 0xfff81234);
+	sys_poke(0, 2, SEL_DATA);
+	sys.c->seg[SEG_ES].selector = 0;
+	assert_int_equal(RUN(0x66, 0x67, 0xc4, 0x06, 0xfe, 0xff), SYS_HALTED); /* les ax, [0xfffe] */
+	assert_int_equal(sys.c->seg[SEG_ES].selector, SEL_DATA);
+	assert_int_equal((uint16_t)sys.c->gpr[RAX], 0x1234);
+}
+
+static void the_upper_bound_at_the_end_of_64_kib_is_at_offset_0(void **state)
+{
+	sys_start(SYS_PROT32, 0);
+	sys_poke(0xfffe, 4, 3);
+	sys_poke(0, 2, 9);
+	sys.c->gpr[RAX] = 5;
+	assert_int_equal(RUN(0x66, 0x67, 0x62, 0x06, 0xfe, 0xff), SYS_HALTED);
+	sys.c->gpr[RAX] = 10;
+	assert_int_equal(RUN(0x66, 0x67, 0x62, 0x06, 0xfe, 0xff), EXC_BR);
+}
+
+/* Vol. 2, CALL: "stack not large enough for return address" is asked before the new offset's limit. */
+static void a_far_call_without_stack_is_ss_even_if_its_offset_is_over_the_limit(void **state)
+{
+	for (unsigned room = 0; room < 2; room++) {
+		sys_start(SYS_PROT32, 3);
+		sys_poke(SYS_GDT + SEL_SPARE, 8, sys_desc(0, 0xf, 0xfa | ATTR_DB));
+		sys.c->seg[SEG_SS].limit = 0xffff;
+		sys.c->gpr[RSP] = room ? 8 : 4;
+		assert_int_equal(RUN(0x9a, 0x00, 0x01, 0x00, 0x00, SEL_SPARE | 3, 0x00), room ? EXC_GP : EXC_SS);
+		assert_int_equal(sys_frame(0, 4), 0);
+	}
+}
+
+/* Vol. 2, RET and IRET: all of the frame has to be within the limit before any of it is read. */
+static void a_frame_over_the_limit_is_ss_before_its_first_page_is_touched(void **state)
+{
+	static const uint8_t opcode[] = { 0xcb, 0xcf };
+
+	for (unsigned i = 0; i < 2; i++) {
+		for (unsigned over = 0; over < 2; over++) {
+			sys_start(SYS_COMPAT, 3);
+			sys_page(SYS_DATA, 0);
+			sys.c->gpr[RSP] = SYS_DATA;
+			sys.c->seg[SEG_SS].limit = SYS_DATA + (i ? 12 : 8) - 1 - over;
+			assert_int_equal(RUN(opcode[i]), over ? EXC_SS : EXC_PF);
+		}
+	}
+}
+
+/* The source of a string instruction is read before its destination is looked at. */
+static void a_fault_of_the_source_of_movs_comes_before_one_of_its_destination(void **state)
+{
+	sys_start(SYS_COMPAT, 3);
+	sys_page(SYS_DATA, 0);
+	sys.c->gpr[RSI] = SYS_DATA - 2;
+	sys.c->gpr[RCX] = 2;
+	sys.c->seg[SEG_ES].attr &= ~(uint32_t)TYPE_W;
+	assert_int_equal(RUN(0xf3, 0xa5), EXC_PF);
+	assert_int_equal(sys.c->cr2, SYS_DATA);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_teardown(clflush_takes_an_execute_only_segment_where_a_load_is_gp, teardown),
+		cmocka_unit_test_teardown(the_selector_of_a_far_pointer_at_the_end_of_64_kib_is_at_offset_0, teardown),
+		cmocka_unit_test_teardown(the_upper_bound_at_the_end_of_64_kib_is_at_offset_0, teardown),
+		cmocka_unit_test_teardown(a_far_call_without_stack_is_ss_even_if_its_offset_is_over_the_limit, teardown),
+		cmocka_unit_test_teardown(a_frame_over_the_limit_is_ss_before_its_first_page_is_touched, teardown),
+		cmocka_unit_test_teardown(a_fault_of_the_source_of_movs_comes_before_one_of_its_destination, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
