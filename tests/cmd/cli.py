@@ -193,7 +193,12 @@ def signals_end_a_run_with_status_0():
                                  stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True, text=True)
             time.sleep(0.3)
             os.killpg(p.pid, sig)  # as a terminal does: the engine's process is in the group
-            _, err = p.communicate(timeout=60)
+            try:
+                _, err = p.communicate(timeout=60)
+            except subprocess.TimeoutExpired:
+                p.kill()
+                p.communicate()
+                return f"{engine} {sig}: does not end"
             if p.returncode != OK or err:
                 return f"{engine} {sig}: {p.returncode} {err}"
 

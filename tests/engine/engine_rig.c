@@ -52,11 +52,14 @@ static void create(unsigned vcpus)
 {
 	struct engine_config config = { .ram = erig.ram, .vcpus = vcpus, .clock = &erig.clock,
 					.model = erig_model };
-	struct error err;
+	struct error err = { 0 };
 	char spec[64];
 
 	snprintf(spec, sizeof(spec), "%s%s", strncmp(erig_host, "kvm", 3) ? "soft," : "", erig_host);
-	must(!engine_create(spec, &config, &erig.e, NULL, 0, &err), "create");
+	if (engine_create(spec, &config, &erig.e, NULL, 0, &err)) {
+		error_print(&err);
+		must(false, "create");
+	}
 	erig.ops = erig.e->ops;
 }
 

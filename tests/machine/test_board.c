@@ -316,6 +316,19 @@ static void reset_restores_chips_and_firmware_settings(void **state)
 	assert_int_equal(in(m, 0x4d0, 2), 0x0e00);
 	assert_int_equal(in(m, 0x3f9, 1), 0);
 	assert_int_equal(in(m, 0xcf8, 4), 0);
+	assert_int_equal(in(m, 0x21, 1), 0xfa); /* the timer and the cascade */
+	assert_int_equal(in(m, 0xa1, 1), 0xff);
+	machine_free(m);
+}
+
+static void the_tick_of_a_bios_comes_at_vector_8(void **state)
+{
+	struct machine *m = machine_new(16, 1, false);
+
+	assert_false(m->log.extint);
+	machine_advance(m, 60000000); /* 65536 ticks of 1.193182 MHz are 54.9 ms */
+	assert_true(m->log.extint);
+	assert_int_equal(board_extint_ack(m->board), 8);
 	machine_free(m);
 }
 
@@ -367,6 +380,7 @@ int main(void)
 		cmocka_unit_test(the_reset_register_lies_inside_config_address),
 		cmocka_unit_test(both_mechanisms_show_the_host_bridge),
 		cmocka_unit_test(reset_restores_chips_and_firmware_settings),
+		cmocka_unit_test(the_tick_of_a_bios_comes_at_vector_8),
 		cmocka_unit_test(ram_has_a_hole_for_vga_and_one_below_4_gib),
 		cmocka_unit_test(ram_of_an_impossible_size_is_refused),
 	};
