@@ -125,6 +125,12 @@ static void smm_saves_the_state_in_the_amd64_layout(void **state)
 	assert_int_equal(area(0xfec0, 4), 0);
 }
 
+/* By field: padding is not copied everywhere. */
+static void assert_same_segment(const struct vcpu_segment *a, const struct vcpu_segment *b)
+{
+	assert_true(a->selector == b->selector && a->base == b->base && a->limit == b->limit && a->attr == b->attr);
+}
+
 /* 31.3.2: RSM restores the state, and the interrupted program goes on as if nothing had been. */
 static void rsm_goes_back_to_every_mode(void **state)
 {
@@ -158,12 +164,13 @@ static void rsm_goes_back_to_every_mode(void **state)
 		if (!row[i].cpl) {
 			was->rip++;
 			assert_memory_equal(was->gpr, now->gpr, sizeof(was->gpr));
-			assert_memory_equal(was->seg, now->seg, sizeof(was->seg));
+			for (unsigned n = 0; n < SEG_COUNT; n++)
+				assert_same_segment(&was->seg[n], &now->seg[n]);
 			assert_true(was->rip == now->rip && was->rflags == now->rflags);
 			assert_true(was->cr0 == now->cr0 && was->cr3 == now->cr3 && was->cr4 == now->cr4 && was->efer == now->efer);
 			assert_true(was->idt.limit == now->idt.limit && was->idt.base == now->idt.base);
-			assert_memory_equal(&was->ldt, &now->ldt, sizeof(was->ldt));
-			assert_memory_equal(&was->tr, &now->tr, sizeof(was->tr));
+			assert_same_segment(&was->ldt, &now->ldt);
+			assert_same_segment(&was->tr, &now->tr);
 			assert_memory_equal(was->dr, now->dr, sizeof(was->dr));
 		} else {
 			assert_true(now->gpr[RBX] == 0x12345678);

@@ -107,8 +107,8 @@ static void transfer(int fd, uint8_t *bytes, size_t len, bool out)
 static void save(const char *path)
 {
 	struct state_writer *w;
-	const void *bytes;
-	size_t len;
+	const void *bytes = NULL;
+	size_t len = 0;
 	uint64_t head;
 	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
 
