@@ -49,8 +49,11 @@ static void on_smi(void *opaque)
 {
 }
 
+static bool a20_moved;
+
 static void on_a20(void *opaque, bool open)
 {
+	a20_moved = true;
 }
 
 static void on_event(void *opaque, enum board_event event, unsigned code)
@@ -84,6 +87,7 @@ static struct board *new_board(struct rig *r)
 		.clock = &r->clock,
 		.cpus = 2,
 		.debug_exit = true,
+		.test_device = true,
 		.serial = { put, NULL },
 		.debugcon = { put, NULL },
 		.wires = { on_msi, on_routes, on_extint, on_nmi, on_smi, on_a20, on_event, on_timer, &r->timer_ns },
@@ -151,6 +155,8 @@ static uint16_t pick_port(struct input *in)
 		0x20,  0x21,  0x40,  0x42,  0x43,  0x60,  0x61,  0x64,  0x70,  0x71,  0x80,
 		0x92,  0xa0,  0xa1,  0xb2,  0xf4,  0x3f8, 0x3f9, 0x3fa, 0x3fb, 0x3fc, 0x3fd,
 		0x402, 0x4d0, 0x600, 0x602, 0x604, 0x608, 0x620, 0xcf8, 0xcf9, 0xcfc,
+		0x630, 0x634, 0xe0,  0xe4,  0x3b4, 0x3ba, 0x3c0, 0x3c4, 0x3c8, 0x3ce,
+		0x3d4, 0x3da, 0x2000, 0x2001, 0x2008, 0x2017,
 	};
 	uint8_t n = (uint8_t)take(in, 1);
 
@@ -162,7 +168,7 @@ static uint64_t pick_address(struct input *in)
 	uint8_t n = (uint8_t)take(in, 1);
 
 	switch (n & 3) {
-	case 0: return BOARD_IOAPIC_BASE + (n & 0xf0);
+	case 0: return n & 4 ? 0xff000000 + take(in, 2) : BOARD_IOAPIC_BASE + (n & 0xf0);
 	case 1: return BOARD_ECAM_BASE + take(in, 1);
 	case 2: return BOARD_ECAM_BASE + (take(in, 4) & (BOARD_ECAM_SIZE - 1));
 	default: return take(in, 8);
@@ -216,6 +222,18 @@ static void step(struct rig *r, struct input *in)
 	}
 }
 
+/* What the main thread does when the gate has moved. Closed, the second megabyte is the first. */
+static void follow_a20(struct rig *r)
+{
+	bool open = board_a20(r->board);
+	uint8_t here = 1, there = 2;
+
+	a20_moved = false;
+	if (board_map_a20(r->ram, open) || ram_write(r->ram, 0x500, &here, 1) || ram_write(r->ram, 0x100500, &there, 1) ||
+	    ram_read(r->ram, 0x500, &here, 1) || here != (open ? 1 : 2))
+		abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct ram *ram;
@@ -229,8 +247,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	vm_clock_init(&r.clock);
 	r.clock.epoch_s = 1700000000;
 	r.board = new_board(&r);
-	for (unsigned n = 0; in.left && n < 4000; n++)
+	follow_a20(&r);
+	for (unsigned n = 0; in.left && n < 4000; n++) {
 		step(&r, &in);
+		if (a20_moved)
+			follow_a20(&r);
+	}
 	board_destroy(r.board);
 	return 0;
 }

@@ -95,6 +95,13 @@ static int on_put(void *opaque, uint8_t byte)
 	return 1;
 }
 
+/* The wire says what the gate is. */
+static void on_a20(void *opaque, unsigned n, bool open)
+{
+	if (open != i8042_a20(&b.kbc))
+		abort();
+}
+
 static struct irq_line line(unsigned n)
 {
 	return (struct irq_line){ on_line, NULL, n };
@@ -121,6 +128,7 @@ static void build(void)
 	i8254_init(&b.pit, &b.time, &irq[0]);
 	mc146818_init(&b.rtc, &b.time, &irq[8]);
 	i8042_init(&b.kbc, &irq[1], on_event, NULL);
+	i8042_wire_a20(&b.kbc, &(struct irq_line){ on_a20, NULL, 0 });
 	acpi_pm_init(&b.pm, &b.time, &pm);
 	debugcon_init(&b.debugcon, &stream);
 	debug_exit_init(&b.debug_exit, on_exit_value, NULL);

@@ -116,6 +116,13 @@ struct engine_msi {
 	uint64_t address;
 	uint32_t data;
 };
+#define ENGINE_MSI_LEVEL (1u << 15) /* in data: level-triggered (SDM vol. 3, 11.11.2) */
+
+/* Whoever signals @fd (an eventfd) raises @msi, and the monitor has no part in it. */
+struct engine_irqfd {
+	int fd;		  /* the caller's, open until it is removed; its number is the irqfd's name */
+	struct engine_msi msi; /* edge-triggered */
+};
 
 /* A doorbell: a guest store of @len bytes at @address signals @fd (an eventfd) and does not exit. */
 struct engine_doorbell {
@@ -195,6 +202,15 @@ struct engine_ops {
 	int (*set_routes)(struct engine *engine, const struct engine_msi *route, unsigned count);
 	int (*add_doorbell)(struct engine *engine, const struct engine_doorbell *doorbell);
 	int (*remove_doorbell)(struct engine *engine, const struct engine_doorbell *doorbell);
+	/*
+	 * NULL, or -ENOTSUP: the engine cannot; then the caller waits for the eventfd in a loop of its own and calls msi.
+	 * Adding a descriptor again changes its message, and no signal is lost. What it counted before it was added raises the
+	 * MSI then; what comes while the VM clock is being paused or resumed comes a little later. A signal is in the engine as
+	 * soon as it is given: who saves a VM has the signallers quiet first. -EINVAL: not an eventfd, or level-triggered;
+	 * -EEXIST: the same eventfd has another number here; -ENOSPC: too many. remove: -ENOENT.
+	 */
+	int (*add_irqfd)(struct engine *engine, const struct engine_irqfd *irqfd);
+	int (*remove_irqfd)(struct engine *engine, int fd);
 
 	/* --- the VM, all vCPUs stopped --- */
 	int (*slots_changed)(struct engine *engine);  /* ram's slots were changed */

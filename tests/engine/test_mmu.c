@@ -5,6 +5,7 @@
 #include "engine/soft/mmu/walk.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -238,6 +239,50 @@ static void a_and_d_are_set_by_compare_and_swap(void **state)
 	assert_int_equal(atomic_load(e) >> 9 & 1, FLIPS & 1);
 }
 
+/* Keeps a vCPU that wants to be alone waiting, until it has been seen doing so or has walked without. */
+enum { HELD = 1, SEEN, WALKED };
+static _Atomic int turn;
+
+static void *hold_the_world(void *unused)
+{
+	int held = HELD;
+
+	pthread_mutex_lock(&sys.vm->world_lock);
+	atomic_store(&turn, HELD);
+	while (atomic_load(&turn) == HELD)
+		if (atomic_load(&sys.c->parked))
+			atomic_compare_exchange_strong(&turn, &held, SEEN);
+	pthread_mutex_unlock(&sys.vm->world_lock);
+	return unused;
+}
+
+/*
+ * A table that is its own lower tables, by two entries: the compare-and-swap fails in two walks, since each
+ * entry was read a second time before A was set in it. After that no other vCPU gets between.
+ */
+static void a_walk_that_failed_twice_makes_the_other_processors_stand_still(void **state)
+{
+	const uint64_t own = 5ull << 39 | 5ull << 30 | 6ull << 21 | 6ull << 12;
+	pthread_t t;
+	int held = HELD;
+
+	long_mode();
+	sys_poke(T0 + SLOT5, 8, T0 | P | W | U);
+	sys_poke(T0 + 6 * 8, 8, T0 | P | W | U);
+	atomic_store(&sys.c->parked, 0);
+	atomic_store(&turn, 0);
+	assert_int_equal(pthread_create(&t, NULL, hold_the_world, NULL), 0);
+	while (!atomic_load(&turn))
+		sched_yield();
+	assert_int_equal(walk(own, MMU_WRITE, WALK_USER, NULL), -1);
+	atomic_compare_exchange_strong(&turn, &held, WALKED);
+	pthread_join(t, NULL);
+	assert_int_equal(atomic_load(&turn), SEEN);
+	assert_false(atomic_load(&sys.vm->world_wanted));
+	assert_int_equal(sys_peek(T0 + SLOT5, 8) & (A | D), A);
+	assert_int_equal(sys_peek(T0 + 6 * 8, 8) & (A | D), A | D);
+}
+
 /* --- page sizes: 4.5 --- */
 
 static void large_pages_translate_and_carry_g(void **state)
@@ -413,6 +458,7 @@ int main(void)
 		TEST(large_leaves_get_their_d),
 		TEST(a_fault_and_a_debuggers_look_change_nothing),
 		TEST(a_and_d_are_set_by_compare_and_swap),
+		TEST(a_walk_that_failed_twice_makes_the_other_processors_stand_still),
 		TEST(large_pages_translate_and_carry_g),
 		TEST(tables_outside_memory_are_not_present),
 		TEST(a_table_that_is_its_own_page_walks),

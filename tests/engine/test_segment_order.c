@@ -9,6 +9,17 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
+static struct { unsigned vector, error; } noted;
+
+/* The first exception ends the run: there may be no stack to deliver it on. */
+static bool note_exception(struct cpu *c, unsigned vector, bool has_error, uint32_t error)
+{
+	noted.vector = vector;
+	noted.error = has_error ? error : 0;
+	c->run->exit = ENGINE_EXIT_INTERNAL;
+	return true;
+}
+
 static int teardown(void **state)
 {
 	sys_finish();
@@ -61,6 +72,72 @@ static void a_far_call_without_stack_is_ss_even_if_its_offset_is_over_the_limit(
 	}
 }
 
+/*
+ * Vol. 2, CALL, MORE-PRIVILEGE and SAME-PRIVILEGE, and INT n: room for all that is pushed is asked for before the
+ * limit of the gate's offset; before any is pushed, and before parameters are read.
+ */
+static void a_gate_without_stack_is_ss_even_if_its_offset_is_over_the_limit(void **state)
+{
+	enum { OVER = 0x100000, PARAMS = 3 };
+
+	for (unsigned room = 0; room < 2; room++) {
+		/* to a more privileged level: SS, ESP, three parameters, CS, EIP on the new stack */
+		sys_start(SYS_PROT32, 3);
+		sys_poke(SYS_GDT + SEL_SPARE, 8, sys_desc(0, 0xfffff, 0x9a | ATTR_DB));
+		sys_poke(SYS_GDT + SEL_SPARE2, 8, sys_desc(0x30000, 0xffff, 0x92 | ATTR_DB));
+		sys_poke(SYS_GDT + SEL_GATE, 8, (OVER & 0xffffull) | SEL_SPARE << 16 | (0xec00ull | PARAMS) << 32 | (OVER >> 16 & 0xffffull) << 48);
+		sys_poke(SYS_TSS32_AT + 4, 4, room ? 28 : 27);
+		sys_poke(SYS_TSS32_AT + 8, 4, SEL_SPARE2);
+		sys.c->seg[SEG_SS].limit = 0xff; /* nor are parameters there */
+		sys.c->exc_hook = note_exception;
+		RUN(0x9a, 0, 0, 0, 0, SEL_GATE | 3, 0);
+		assert_int_equal(noted.vector, room ? EXC_GP : EXC_SS);
+		assert_int_equal(noted.error, room ? 0 : SEL_SPARE2);
+
+		/* to the same level: CS, EIP on this one */
+		sys_start(SYS_PROT32, 0);
+		sys_poke(SYS_GDT + SEL_SPARE, 8, sys_desc(0, 0xfffff, 0x9a | ATTR_DB));
+		sys_poke(SYS_GDT + SEL_GATE, 8, (OVER & 0xffffull) | SEL_SPARE << 16 | 0xec00ull << 32 | (OVER >> 16 & 0xffffull) << 48);
+		sys.c->gpr[RSP] = room ? 8 : 7;
+		sys.c->seg[SEG_SS].limit = 0xffff;
+		sys.c->exc_hook = note_exception;
+		RUN(0x9a, 0, 0, 0, 0, SEL_GATE, 0);
+		assert_int_equal(noted.vector, room ? EXC_GP : EXC_SS);
+		assert_int_equal(noted.error, 0);
+
+		/* an interrupt gate at the same level: EFLAGS, CS, EIP */
+		sys_start(SYS_PROT32, 0);
+		sys_poke(SYS_GDT + SEL_SPARE, 8, sys_desc(0, 0xfffff, 0x9a | ATTR_DB));
+		sys_poke(SYS_IDT + 0x40 * 8, 8, (OVER & 0xffffull) | SEL_SPARE << 16 | 0x8e00ull << 32 | (OVER >> 16 & 0xffffull) << 48);
+		sys.c->gpr[RSP] = room ? 12 : 11;
+		sys.c->seg[SEG_SS].limit = 0xffff;
+		sys.c->exc_hook = note_exception;
+		RUN(0xcd, 0x40);
+		assert_int_equal(noted.vector, room ? EXC_GP : EXC_SS);
+		assert_int_equal(sys_peek(7, 4), 0);
+	}
+}
+
+/*
+ * A frame across two pages that are both absent: manuals leave open which is named. The differential tester compares
+ * with the host, whose IRET reads the flags first, and whose RET the offset.
+ */
+static void iret_reads_the_flags_first_and_ret_the_offset(void **state)
+{
+	sys_start(SYS_COMPAT, 3);
+	sys_page(SYS_DATA, 0);
+	sys_page(SYS_DATA + 0x1000, 0);
+	sys.c->gpr[RSP] = SYS_DATA + 0x1000 - 4;
+	assert_int_equal(RUN(0xcf), EXC_PF);
+	assert_int_equal(sys.c->cr2, SYS_DATA + 0x1004);
+	sys_start(SYS_COMPAT, 3);
+	sys_page(SYS_DATA, 0);
+	sys_page(SYS_DATA + 0x1000, 0);
+	sys.c->gpr[RSP] = SYS_DATA + 0x1000 - 4;
+	assert_int_equal(RUN(0xcb), EXC_PF);
+	assert_int_equal(sys.c->cr2, SYS_DATA + 0xffc);
+}
+
 /* Vol. 2, RET and IRET: all of the frame has to be within the limit before any of it is read. */
 static void a_frame_over_the_limit_is_ss_before_its_first_page_is_touched(void **state)
 {
@@ -96,6 +173,8 @@ int main(void)
 		cmocka_unit_test_teardown(the_selector_of_a_far_pointer_at_the_end_of_64_kib_is_at_offset_0, teardown),
 		cmocka_unit_test_teardown(the_upper_bound_at_the_end_of_64_kib_is_at_offset_0, teardown),
 		cmocka_unit_test_teardown(a_far_call_without_stack_is_ss_even_if_its_offset_is_over_the_limit, teardown),
+		cmocka_unit_test_teardown(a_gate_without_stack_is_ss_even_if_its_offset_is_over_the_limit, teardown),
+		cmocka_unit_test_teardown(iret_reads_the_flags_first_and_ret_the_offset, teardown),
 		cmocka_unit_test_teardown(a_frame_over_the_limit_is_ss_before_its_first_page_is_touched, teardown),
 		cmocka_unit_test_teardown(a_fault_of_the_source_of_movs_comes_before_one_of_its_destination, teardown),
 	};

@@ -341,6 +341,23 @@ static void an_smi_from_an_out_can_restart_it(void **state)
 	assert_int_equal(area(0xfec0, 4), 0);
 }
 
+/* EIP is 32 bits wide in 16-bit code, too. */
+static void the_restart_address_of_16_bit_code_has_32_bits(void **state)
+{
+	enum { FAR_UP = 0x50000 };
+
+	sys_start(SYS_PROT32, 0);
+	sys.c->seg[SEG_CS].attr &= ~(uint32_t)ATTR_DB;
+	cpu_mode_changed(sys.c);
+	sys.c->gpr[GPR_RIP] = FAR_UP;
+	HANDLER_IS(COUNT, RSM);
+	assert_int_equal(RUN(0xe6, 0xb2), SYS_OTHER); /* out 0xb2, al */
+	smi();
+	go();
+	assert_int_equal(count(), 1);
+	assert_int_equal(area(0xfea0, 8), FAR_UP);
+}
+
 static void an_smi_waits_for_the_end_of_an_interrupt_shadow(void **state)
 {
 	sys_start(SYS_LONG, 0);
@@ -578,6 +595,7 @@ int main(void)
 		T(an_nmi_in_smm_waits_for_rsm),
 		T(iret_in_smm_enables_nmis_until_rsm),
 		T(auto_halt_restart_says_that_it_halted_and_may_go_on),
+		T(the_restart_address_of_16_bit_code_has_32_bits),
 		T(an_smi_from_an_out_can_restart_it),
 		T(an_smi_waits_for_the_end_of_an_interrupt_shadow),
 		T(a_pending_debug_trap_is_delivered_after_rsm),

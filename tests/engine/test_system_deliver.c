@@ -411,6 +411,55 @@ static void bound_outside_is_br(void **state)
 	assert_int_equal(RUN(0x62, 0x0d, 0, 0xc0, 0, 0), SYS_HALTED);
 }
 
+/* --- without end --- */
+
+enum { AC_MANY = 1000, AC_TOO_MANY = 100000 };
+static unsigned ac_count;
+
+/* Somebody wants the vCPU after a while; one that never comes out of it is ended. */
+static bool ask_after_many(struct cpu *c, unsigned vector, bool has_error, uint32_t error)
+{
+	if (++ac_count == AC_MANY)
+		cpu_request(c, REQ_KICK);
+	return ac_count == AC_TOO_MANY;
+}
+
+/* #AC is benign (table 6-4): one that comes up while another is delivered is delivered after it (6.15). */
+static void vcpu_whose_ac_handler_always_faults_can_be_kicked_and_keeps_the_exception(void **state)
+{
+	struct vcpu_state s;
+	struct cpu *c;
+
+	sys_start(SYS_PROT32, 3);
+	c = sys.c;
+	sys_poke(SYS_IDT + EXC_AC * 8, 8, SYS_HANDLER | (SEL_USER32 | 3ull) << 16 | 0xee00ull << 32);
+	c->cr0 |= CR0_AM;
+	c->sysflags |= RF_AC;
+	c->gpr[RSP] = SYS_STACK - 1;
+	cpu_mode_changed(c);
+	sys_poke(SYS_CODE, 2, 0xf450); /* push eax */
+	c->exc_hook = ask_after_many;
+	ac_count = 0;
+	cpu_run(c);
+	assert_int_equal(sys.run->exit, ENGINE_EXIT_KICK);
+	assert_true(ac_count < AC_TOO_MANY);
+	assert_true(cpu_settled(c));
+	cpu_get_state(c, &s);
+	assert_int_equal(s.exception_pending, 1);
+	assert_int_equal(s.exception_vector, EXC_AC);
+	assert_int_equal(s.exception_has_error, 1);
+	assert_int_equal(s.rip, SYS_CODE);
+	/* With a stack that it can use the handler is entered. */
+	c->exc_hook = NULL;
+	c->gpr[RSP] = SYS_STACK;
+	sys_poke(SYS_HANDLER, 1, 0xf4); /* at CPL 3: #GP */
+	cpu_run(c);
+	assert_int_equal(sys.run->exit, ENGINE_EXIT_HALT);
+	assert_int_equal(c->gpr[GPR_RIP], SYS_HANDLER + EXC_GP + 1);
+	assert_int_equal(sys_peek(SYS_STACK - 16, 4), 0);
+	assert_int_equal(sys_peek(SYS_STACK - 12, 4), SYS_CODE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -445,6 +494,7 @@ int main(void)
 		cmocka_unit_test(int_n_in_vm86_needs_iopl_3),
 		cmocka_unit_test(real_mode_pushes_flags_cs_ip_and_iret_pops_them),
 		cmocka_unit_test(real_mode_vector_beyond_the_limit_leads_to_shutdown),
+		cmocka_unit_test(vcpu_whose_ac_handler_always_faults_can_be_kicked_and_keeps_the_exception),
 		cmocka_unit_test(bound_outside_is_br),
 	};
 

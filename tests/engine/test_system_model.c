@@ -308,6 +308,8 @@ static void control_registers_refuse_what_the_manual_forbids(void **state)
 	assert_int_equal(c->gpr[RBX], 5);
 	sys_start(SYS_LONG, 3);
 	assert_int_equal(RUN(0x0f, 0x20, 0xc0), EXC_GP);
+	assert_int_equal(RUN(0x0f, 0x22, 0xc8), EXC_UD); /* an invalid opcode comes before privilege (vol. 3, table 6-2) */
+	assert_int_equal(RUN(0x44, 0x0f, 0x20, 0xc8), EXC_UD);
 }
 
 static void long_mode_is_entered_and_left_with_paging(void **state)

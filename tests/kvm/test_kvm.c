@@ -182,6 +182,140 @@ static void an_nmi_ends_a_halt_with_interrupts_off(void **state)
 	assert_int_equal(s.nmi_pending, 0);
 }
 
+/* --- eventfds that raise interrupts --- */
+
+GUEST(irq_main, "sti\n1: cmp $2, %rcx; jne 1b\ncli\nhlt");
+GUEST(irq_51, "or $1, %rbx\nmov $0xfee000b0, %r10d\nmovl $0, (%r10)\ninc %rcx\niretq");
+GUEST(irq_52, "or $2, %rbx\nmov $0xfee000b0, %r10d\nmovl $0, (%r10)\ninc %rcx\niretq");
+
+static void irqfd_start(uint64_t interrupts)
+{
+	struct vcpu_state s;
+
+	start(1);
+	ERIG_LOAD(ERIG_CODE, irq_main);
+	ERIG_LOAD(ERIG_CODE + 0x100, irq_51);
+	ERIG_LOAD(ERIG_CODE + 0x200, irq_52);
+	erig_vector(0x51, ERIG_CODE + 0x100);
+	erig_vector(0x52, ERIG_CODE + 0x200);
+	erig_long_mode(0, ERIG_CODE);
+	erig_get(0, &s);
+	s.gpr[RCX] = 2 - interrupts; /* of two that end the guest's loop */
+	erig_set(0, &s);
+}
+
+static struct engine_irqfd irqfd_of(uint32_t vector)
+{
+	return (struct engine_irqfd){ .fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC),
+				      .msi = { .address = 0xfee00000, .data = vector } };
+}
+
+static void ring_for(int fd)
+{
+	uint64_t one = 1;
+
+	assert_int_equal(write(fd, &one, 8), 8);
+}
+
+/* The interrupts that the guest took until its loop ended, by the bits that their handlers set. */
+static uint64_t taken(void)
+{
+	struct vcpu_state s;
+
+	assert_int_equal(erig_run(0), ENGINE_EXIT_HALT);
+	erig_get(0, &s);
+	return s.gpr[RBX];
+}
+
+static void an_eventfd_raises_its_message_and_no_other(void **state)
+{
+	struct engine_irqfd a = irqfd_of(0x51), b = irqfd_of(0x52);
+
+	irqfd_start(2);
+	assert_int_equal(erig.ops->add_irqfd(erig.e, &a), 0);
+	ring_for(b.fd); /* before it is added */
+	assert_int_equal(erig.ops->add_irqfd(erig.e, &b), 0);
+	ring_for(a.fd);
+	assert_int_equal(taken(), 3);
+	assert_int_equal(erig.log_count, 0);
+
+	irqfd_start(1);
+	assert_int_equal(erig.ops->add_irqfd(erig.e, &a), 0);
+	assert_int_equal(erig.ops->add_irqfd(erig.e, &b), 0);
+	assert_int_equal(erig.ops->remove_irqfd(erig.e, a.fd), 0);
+	ring_for(a.fd);
+	ring_for(b.fd);
+	assert_int_equal(taken(), 2);
+	close(a.fd);
+	close(b.fd);
+}
+
+static void an_eventfds_message_can_be_changed_and_outlives_other_routes(void **state)
+{
+	static const struct engine_msi level = { .address = 0xfee00000, .data = 0xc000 | 0x61 };
+	struct engine_irqfd a = irqfd_of(0x51);
+
+	irqfd_start(1);
+	assert_int_equal(erig.ops->add_irqfd(erig.e, &a), 0);
+	a.msi.data = 0x52;
+	assert_int_equal(erig.ops->add_irqfd(erig.e, &a), 0);
+	assert_int_equal(erig.ops->set_routes(erig.e, &level, 1), 0);
+	ring_for(a.fd);
+	assert_int_equal(taken(), 2);
+	close(a.fd);
+}
+
+static void an_eventfds_signal_waits_while_timers_are_moved(void **state)
+{
+	struct engine_irqfd a = irqfd_of(0x51);
+
+	irqfd_start(1);
+	assert_int_equal(erig.ops->add_irqfd(erig.e, &a), 0);
+	vm_clock_pause(&erig.clock);
+	assert_int_equal(erig.ops->clock_changed(erig.e), 0);
+	ring_for(a.fd);
+	vm_clock_resume(&erig.clock);
+	assert_int_equal(erig.ops->clock_changed(erig.e), 0);
+	assert_int_equal(taken(), 1);
+	close(a.fd);
+}
+
+static void what_cannot_raise_an_interrupt_is_refused(void **state)
+{
+	struct engine_irqfd a = irqfd_of(0x51), other = a, level = a, file = a, more = a;
+	unsigned n;
+
+	irqfd_start(1);
+	assert_int_equal(erig.ops->remove_irqfd(erig.e, a.fd), -ENOENT);
+	assert_int_equal(erig.ops->add_irqfd(erig.e, &a), 0);
+	other.fd = dup(a.fd);
+	assert_int_equal(erig.ops->add_irqfd(erig.e, &other), -EEXIST);
+	close(other.fd);
+	level.msi.data |= ENGINE_MSI_LEVEL;
+	assert_int_equal(erig.ops->add_irqfd(erig.e, &level), -EINVAL);
+	file.fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	assert_int_equal(erig.ops->add_irqfd(erig.e, &file), -EINVAL);
+	close(file.fd);
+	file.fd = -1;
+	assert_int_equal(erig.ops->add_irqfd(erig.e, &file), -EBADF);
+	for (n = 1; n < 1000; n++) {
+		int r;
+
+		more.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+		r = erig.ops->add_irqfd(erig.e, &more);
+		if (r) {
+			assert_int_equal(r, -ENOSPC);
+			break;
+		}
+	}
+	assert_in_range(n, 16, 999);
+	assert_int_equal(erig.ops->remove_irqfd(erig.e, a.fd), 0);
+	assert_int_equal(erig.ops->remove_irqfd(erig.e, a.fd), -ENOENT);
+	assert_int_equal(erig.ops->add_irqfd(erig.e, &more), 0); /* in the place that is free now */
+	ring_for(more.fd);
+	assert_int_equal(taken(), 1);
+}
+
 /* --- doorbells --- */
 
 GUEST(ring, "mov $0xd0000000, %ebx\nmovl $7, (%rbx)\nmovw $7, (%rbx)\nmovl $5, 4(%rbx)\nmovl $6, 4(%rbx)\n"
@@ -488,10 +622,57 @@ static void a_triple_fault_leaves_with_shutdown_and_stays_so(void **state)
 
 GUEST(steps, "nop\nmov $1, %eax\nnop\nmov %eax, 0x20000\nnop\nhlt");
 
+GUEST(arms_itself, "mov $0x10100, %eax\nmov %rax, %dr0\nmov $0x402, %eax\nmov %rax, %dr7\njmp . + 0x100 - 0x11");
+
+/*
+ * Whether this host's processor looks at a DR7 that VMRUN or VM entry loads. QEMU's emulation of SVM does not: it arms its
+ * breakpoints at MOV to DR7 alone. A guest's own breakpoint tells the one from the other, with no wish of a debugger's in KVM:
+ * once the guest sets it by MOV, once it is there at the entry.
+ */
+static bool entry_arms_breakpoints(void)
+{
+	enum { AT = 0x10100 };
+	struct vcpu_state s;
+
+	/* The loaded one first: what QEMU armed once stays armed after the guest that did it. */
+	for (unsigned moved = 0; moved < 2; moved++) {
+		start(1);
+		ERIG_LOAD(ERIG_CODE, arms_itself);
+		erig_poke(AT - 1, 1, 0x90); /* the breakpoint is not at the first instruction: RF or not is no matter */
+		erig_poke(AT, 1, 0x90);
+		erig_poke(AT + 1, 1, 0xf4);
+		erig_long_mode(0, ERIG_CODE);
+		if (!moved) {
+			erig_get(0, &s);
+			s.dr[0] = AT;
+			s.dr[7] = 0x402;
+			s.rip = AT - 1;
+			erig_set(0, &s);
+			erig_get(0, &s);
+			assert_int_equal(s.dr[0], AT);
+			assert_int_equal(s.dr[7], 0x402);
+		}
+		assert_int_equal(erig_run(0), ENGINE_EXIT_HALT);
+		erig_get(0, &s);
+		if (s.rip == ERIG_HANDLER + 1 + 1) {
+			assert_int_equal(s.dr[6] & 0xf, 1);
+			if (!moved)
+				return true;
+			printf("skipped: breakpoints: this host's processor stops at those that MOV to DR7 sets, not at those that "
+			       "the entry into the guest loads\n");
+			return false;
+		}
+		assert_int_equal(s.rip, AT + 2);
+	}
+	printf("skipped: breakpoints: this host's processor stops at none\n");
+	return false;
+}
+
 static void a_debugger_steps_breaks_and_watches(void **state)
 {
 	struct engine_debug d = { .step = true };
 	struct engine_vcpu *v;
+	bool arms = entry_arms_breakpoints();
 
 	start(1);
 	v = erig.e->vcpu[0];
@@ -505,7 +686,7 @@ static void a_debugger_steps_breaks_and_watches(void **state)
 	assert_int_equal(v->run->debug.rip, ERIG_CODE + 6);
 	d = (struct engine_debug){ .count = 5 };
 	assert_int_equal(erig.ops->vcpu_debug(v, &d), -ENOSPC);
-	if (!real_kvm("breakpoints in debug registers"))
+	if (!arms || !real_kvm("a debugger's breakpoints"))
 		skip();
 	d = (struct engine_debug){ .count = 2, .breakpoint = { 0x99999, ERIG_CODE + 7 },
 				   .watch_count = 1, .watch = { { .linear = 0x20000, .len = 4, .store = true } } };
@@ -568,6 +749,10 @@ int main(int argc, char **argv)
 		TEST(only_the_eoi_of_a_level_interrupt_leaves),
 		TEST(an_extint_ends_a_halt_when_it_is_asked_for),
 		TEST(an_nmi_ends_a_halt_with_interrupts_off),
+		TEST(an_eventfd_raises_its_message_and_no_other),
+		TEST(an_eventfds_message_can_be_changed_and_outlives_other_routes),
+		TEST(an_eventfds_signal_waits_while_timers_are_moved),
+		TEST(what_cannot_raise_an_interrupt_is_refused),
 		TEST(doorbells_signal_and_do_not_exit),
 		TEST(the_dirty_log_has_the_frames_that_were_written_and_no_others),
 		TEST(a_slot_can_come_and_go),

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """usage: nested.py [CASE ...]                    tests, as TAP: doctor, tiny, trace, linux, travel; or all
-       nested.py sh [-f FILE=/PATH] ... [-o FILE] [-t SECONDS] COMMANDS
+       nested.py sh [-f FILE=/PATH] ... [-o FILE] [-t SECONDS] [-c CPUS] COMMANDS
 
 Runs the program in $SUBRING where AMD-V is real to it, whatever this host has: in Debian's full kernel, with its kvm-amd,
 inside of QEMU, whose emulated CPU (TCG, -cpu max,+svm,+npt) does SVM with nested paging as the manual says.
@@ -15,6 +15,8 @@ What is in there: busybox's commands; subring and its libraries; /dev/kvm, opene
 and the test guest's initrd (guests/test/init), in /guest/tiny the small guests (tests/guests). -f takes another file in, with
 its libraries when it is a program. -o makes a disk, /dev/vda, of FILE (512 MiB when it is not there), by which data
 come out. -t ends it after SECONDS (default 120); what was printed until then is shown, the status is 124.
+-c gives the outer machine CPUS processors (default 2). With two, programs that make many VMs one after the other sometimes end in
+a soft lockup of the outer kernel, with one never yet.
 
 $SUBRING is the program, $GUESTS the build folder (`make test-guest`: kernels, modules, initrd). $MODULES may name another
 folder of modules for the outer kernel, $QEMU another QEMU. Without these, cases are skipped.
@@ -185,14 +187,14 @@ def check_needs():
         raise Skip(f"no {MODULES}: run make test-guest")
 
 
-def inside(commands, files=(), disk=None, timeout=120, show=False):
+def inside(commands, files=(), disk=None, timeout=120, show=False, cpus=2):
     """Runs shell commands inside. Returns (status, text): the status is None when their end was not seen."""
     check_needs()
     with tempfile.TemporaryDirectory() as tmp:
         initrd = os.path.join(tmp, "initrd")
         with open(initrd, "wb") as f:
             f.write(initramfs(commands, files, disk))
-        args = [QEMU, "-nodefaults", "-M", "q35", "-m", "1536", "-smp", "2", "-accel", "tcg,thread=multi",
+        args = [QEMU, "-nodefaults", "-M", "q35", "-m", "1536", "-smp", str(cpus), "-accel", "tcg,thread=multi",
                 "-cpu", "max,+svm,+npt,la57=off", "-display", "none", "-serial", "stdio", "-no-reboot", "-kernel", KERNEL,
                 "-initrd", initrd, "-append", "console=ttyS0 quiet panic=-1 mitigations=off nokaslr"]
         if disk:
@@ -219,10 +221,11 @@ def shell(argv):
     o.add_argument("-f", action="append", default=[], metavar="FILE=/PATH")
     o.add_argument("-o", metavar="FILE")
     o.add_argument("-t", type=int, default=120, metavar="SECONDS")
+    o.add_argument("-c", type=int, default=2, metavar="CPUS")
     o.add_argument("commands")
     a = o.parse_args(argv)
     try:
-        status, text = inside(a.commands, [f.split("=", 1) for f in a.f], a.o, a.t)
+        status, text = inside(a.commands, [f.split("=", 1) for f in a.f], a.o, a.t, cpus=a.c)
     except Skip as e:
         print("nested.py:", e, file=sys.stderr)
         return 77

@@ -115,6 +115,17 @@ static bool gather_wraps_4g(const struct dt_case *c, const struct insn *in)
 	return false;
 }
 
+/* The offset of a memory operand; of a bit string's, the element with the bit that a register names. */
+static uint64_t element_offset(const struct dt_case *c, const struct insn *in)
+{
+	int32_t bit = in->opsize == 2 ? (int16_t)c->in.gpr[in->reg & 15] : (int32_t)c->in.gpr[in->reg & 15];
+	bool string = in->id == INSN_ID_BT || in->id == INSN_ID_BTS || in->id == INSN_ID_BTR || in->id == INSN_ID_BTC;
+
+	if (!string || opcode_table[in->row].opnd[1].kind != OPND_G)
+		return c->ea_offset;
+	return cut(c->ea_offset + (uint64_t)((int64_t)bit >> (in->opsize == 2 ? 4 : 5)) * in->opsize, in->addrsize);
+}
+
 static bool wraps_4g(const struct dt_case *c, const struct insn *in)
 {
 	const struct opcode *op = &opcode_table[in->row];
@@ -124,7 +135,7 @@ static bool wraps_4g(const struct dt_case *c, const struct insn *in)
 		return false;
 	if (op->opnd[1].kind == OPND_VM)
 		return gather_wraps_4g(c, in);
-	if (c->has_ea && ends_at_4g(&c->seg[in->seg]) && (uint32_t)c->ea_offset > 0xffffffffu - 512)
+	if (c->has_ea && ends_at_4g(&c->seg[in->seg]) && (uint32_t)element_offset(c, in) > 0xffffffffu - 512)
 		return true;
 	if ((op->attr & OP_REPSTR) && in->addrsize == 4 &&
 	    (near_4g(c, in->seg, gpr[RSI], 0x4000) || near_4g(c, SEG_ES, gpr[RDI], 0x4000)))
@@ -344,6 +355,36 @@ static bool splits_frame(const struct dt_case *c, const struct insn *in)
 	return c->mode != INSN_MODE64 && splits_stack(c, 0, (in->id == INSN_ID_IRET ? 3u : 2u) * in->opsize);
 }
 
+/* From a 16-bit stack, whose pointer the frame takes over 64 KiB, to 64-bit code. */
+static bool carries_to_64(const struct dt_case *c, const struct insn *in)
+{
+	unsigned n = in->id == INSN_ID_IRET ? 3 : 2;
+
+	return stack_width(c) == 2 && stack_of_target(c, in) && (uint16_t)c->in.gpr[RSP] + n * in->opsize > 0xffff;
+}
+
+/* A return to a lower RPL, where the outer stack pointer would not be within the limit, or not there. */
+static bool outer_not_there(const struct dt_case *c, const struct insn *in)
+{
+	if (c->mode == INSN_MODE64 || !returns_to_other_rpl(c, in))
+		return false;
+	for (unsigned i = 3 * in->opsize; i < 5u * in->opsize; i++) {
+		uint64_t sp = cut(c->in.gpr[RSP] + i, stack_width(c));
+
+		if (!segment_inside(&c->seg[SEG_SS], sp, 1) || !gen_memory(c, linear_of(c, SEG_SS, sp)))
+			return true;
+	}
+	return false;
+}
+
+/* A return into the middle of its own bytes: another instruction, for which the rows below were not asked. */
+static bool returns_into_itself(const struct dt_case *c, const struct insn *in)
+{
+	unsigned page = gen_byte(c, stack_linear(c)) | (gen_byte(c, stack_linear(c) + 1) & 15u) << 8;
+
+	return ((page - c->in.rip) & 0xfff) < in->len;
+}
+
 /* Instructions in which AMD and Intel differ; the model follows Intel. */
 static const struct {
 	uint16_t id;
@@ -381,6 +422,12 @@ static const struct {
 	{ INSN_ID_RET_FAR, MAP_ONE, 0xca, stack_of_target, "from compatibility to 64-bit mode AMD releases parameters with all of rSP" },
 	{ INSN_ID_CALL_FAR_IND, MAP_ONE, 0xff, high_rsp, "from 64-bit to compatibility mode AMD pushes with a 32-bit rSP" },
 	{ INSN_ID_POPA, MAP_ONE, 0x61, skipped_slot_absent, "AMD reads the place of rSP, which Intel skips (SDM vol. 2, POPA)" },
+	{ INSN_ID_RET_FAR, MAP_ONE, 0xcb, carries_to_64, "the same: bit 16 becomes 1" },
+	{ INSN_ID_IRET, MAP_ONE, 0xcf, carries_to_64, "the same" },
+	{ INSN_ID_IRET, MAP_ONE, 0xcf, outer_not_there, "return to a lower RPL: AMD reads the outer stack pointer before it refuses" },
+	{ INSN_ID_RET_FAR, MAP_ONE, 0xca, returns_into_itself, "what differs may be the instruction that is found there" },
+	{ INSN_ID_RET_FAR, MAP_ONE, 0xcb, returns_into_itself, "the same" },
+	{ INSN_ID_IRET, MAP_ONE, 0xcf, returns_into_itself, "the same" },
 	{ INSN_ID_IRET, MAP_ONE, 0xcf, splits_frame, "AMD reads flags first, and may fault there, before it sees that the frame is not all in SS" },
 	{ INSN_ID_RET_FAR, MAP_ONE, 0xca, splits_frame, "the same, of alignment" },
 	{ INSN_ID_RET_FAR, MAP_ONE, 0xcb, splits_frame, "the same" },

@@ -137,9 +137,12 @@ int kvm_clock_changed(struct engine *base)
 {
 	struct kvm_engine *e = kvm_engine_of(base);
 	bool stands = !base->clock->running;
-	int r = 0;
+	bool moves = stands != e->frozen;
+	int r = 0, listening = 0;
 
 	pthread_rwlock_wrlock(&e->apic_lock);
+	if (moves)
+		r = kvm_irqfds_stop(e);
 	for (unsigned i = 0; i < base->vcpu_count && !r; i++) {
 		struct kvm_vcpu *v = &e->vcpu[i];
 
@@ -151,9 +154,11 @@ int kvm_clock_changed(struct engine *base)
 		if (!r && !stands && e->frozen)
 			r = thaw(v);
 	}
+	if (moves)
+		listening = kvm_irqfds_listen(e);
 	e->frozen = stands;
 	pthread_rwlock_unlock(&e->apic_lock);
-	return r;
+	return r ? r : listening;
 }
 
 /* --- state --- */

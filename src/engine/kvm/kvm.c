@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The VM under KVM: its making, interrupt messages and routing, doorbells (Linux, Documentation/virt/kvm/api.rst).
+ * The VM under KVM: its making, interrupt messages, doorbells (Linux, Documentation/virt/kvm/api.rst).
  *
  * The interrupt controller is split (KVM_CAP_SPLIT_IRQCHIP): KVM has the local APICs; what the board's chips want
  * delivered comes as messages (KVM_SIGNAL_MSI). KVM learns which vectors are level-triggered from its GSI routing, where
@@ -58,39 +58,6 @@ static int kvm_msi(struct engine *base, const struct engine_msi *msi)
 	r = kvm_ioctl(e->vm, KVM_SIGNAL_MSI, &k);
 	pthread_rwlock_unlock(&e->apic_lock);
 	return r < 0 ? r : 0; /* 0 of KVM's: nobody took it */
-}
-
-static int kvm_set_routes(struct engine *base, const struct engine_msi *route, unsigned count)
-{
-	struct kvm_engine *e = kvm_engine_of(base);
-	struct kvm_irq_routing *k = calloc(1, sizeof(*k) + KVM_ROUTES_MAX * sizeof(k->entries[0]));
-	struct engine_msi level[KVM_ROUTES_MAX];
-	unsigned n = 0;
-	int r = 0;
-
-	if (!k)
-		return -ENOMEM;
-	/* Only level-triggered ones have EOIs that matter; most changes are to others, and a change is slow. */
-	for (unsigned i = 0; i < count && n < KVM_ROUTES_MAX; i++)
-		if (route[i].data >> 15 & 1)
-			level[n++] = (struct engine_msi){ .address = route[i].address, .data = route[i].data };
-	pthread_mutex_lock(&e->route_lock);
-	for (unsigned i = 0; i < n; i++) {
-		k->entries[i] = (struct kvm_irq_routing_entry){ .gsi = i, .type = KVM_IRQ_ROUTING_MSI };
-		k->entries[i].u.msi = (struct kvm_irq_routing_msi){ .address_lo = (uint32_t)level[i].address,
-								    .address_hi = (uint32_t)(level[i].address >> 32),
-								    .data = level[i].data };
-	}
-	k->nr = n;
-	if (n != e->routes || memcmp(level, e->route, n * sizeof(level[0])))
-		r = kvm_ioctl(e->vm, KVM_SET_GSI_ROUTING, k);
-	if (!r) {
-		memcpy(e->route, level, n * sizeof(level[0]));
-		e->routes = n;
-	}
-	pthread_mutex_unlock(&e->route_lock);
-	free(k);
-	return r;
 }
 
 /* --- doorbells --- */
@@ -175,6 +142,7 @@ static void kvm_destroy(struct engine *base)
 	}
 	for (unsigned i = 0; i < e->doorbells; i++)
 		close(e->doorbell[i].fd);
+	kvm_irqfds_finish(e);
 	if (e->vm >= 0)
 		close(e->vm);
 	if (e->sys >= 0)
@@ -203,6 +171,8 @@ static const struct engine_ops kvm_ops = {
 	.vcpu_translate = kvm_vcpu_translate,
 	.msi = kvm_msi,
 	.set_routes = kvm_set_routes,
+	.add_irqfd = kvm_add_irqfd,
+	.remove_irqfd = kvm_remove_irqfd,
 	.add_doorbell = kvm_add_doorbell,
 	.remove_doorbell = kvm_remove_doorbell,
 	.slots_changed = kvm_slots_changed,
@@ -276,6 +246,7 @@ static int enable_caps(struct kvm_engine *e)
 		return r;
 	c->sregs2 = check(e->vm, KVM_CAP_SREGS2);
 	c->xcrs = check(e->vm, KVM_CAP_XCRS);
+	c->irqfd = check(e->vm, KVM_CAP_IRQFD);
 	c->readonly_mem = check(e->vm, KVM_CAP_READONLY_MEM);
 	c->tsc_offset = check(e->vm, KVM_CAP_VCPU_ATTRIBUTES);
 	c->smm = check(e->vm, KVM_CAP_X86_SMM);

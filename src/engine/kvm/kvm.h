@@ -2,7 +2,8 @@
 /*
  * Engine kvm, table of contents: hardware assistance through /dev/kvm.
  *
- *   kvm.c      create and destroy, interrupt routing, doorbells
+ *   kvm.c      create and destroy, interrupt messages, doorbells
+ *   routes.c   interrupt routing, eventfds that raise interrupts
  *   slots.c    guest memory, dirty log
  *   vcpu.c     running a vCPU: exits to run-page exits, kicks, ExtINT
  *   debug.c    what a debugger wants

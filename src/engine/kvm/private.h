@@ -21,11 +21,12 @@
 #define SUBRING_KVM_CAP_X86_APIC_BUS_CYCLES_NS 237
 
 /* KVM keeps the number of routes whose EOIs leave in 8 bits: 256 would be none. */
+enum { KVM_IRQFDS_MAX = 64 };
 enum { KVM_DOORBELLS_MAX = 64, KVM_ROUTES_MAX = 255 /* KVM keeps the number in a byte */, KVM_CPUID_MAX = 80, KVM_MSRS_MAX = 64 };
 
 /* What this host's KVM can do. */
 struct kvm_caps {
-	bool sregs2, xcrs, tsc_offset, smm, user_msr, msr_filter, readonly_mem;
+	bool sregs2, xcrs, tsc_offset, smm, user_msr, msr_filter, readonly_mem, irqfd;
 	uint64_t xcr0;	       /* components that XSAVE images can have, of those that the model has */
 };
 
@@ -70,6 +71,13 @@ struct kvm_vcpu {
 	uint64_t shadow_msr[KVM_MSRS_MAX]; /* values of MSRs that KVM lacks */
 };
 
+/* An eventfd that raises an MSI. */
+struct kvm_irqfd_place {
+	bool used;
+	int caller_fd, fd; /* the caller's name of it; ours */
+	struct engine_msi msi;
+};
+
 struct kvm_engine {
 	struct engine base;
 	int sys, vm;
@@ -92,6 +100,7 @@ struct kvm_engine {
 	pthread_mutex_t route_lock;
 	unsigned routes;
 	struct engine_msi route[KVM_ROUTES_MAX]; /* level-triggered ones that KVM knows */
+	struct kvm_irqfd_place irqfd[KVM_IRQFDS_MAX];
 	struct kvm_vcpu vcpu[VCPUS_MAX];
 };
 
@@ -107,6 +116,15 @@ static inline struct kvm_engine *kvm_engine_of(struct engine *e)
 
 /* ioctl that goes on after a signal; the value, or -errno. */
 int kvm_ioctl(int fd, unsigned long request, void *arg);
+
+/* --- routes.c --- */
+int kvm_set_routes(struct engine *e, const struct engine_msi *route, unsigned count);
+int kvm_add_irqfd(struct engine *e, const struct engine_irqfd *irqfd);
+int kvm_remove_irqfd(struct engine *e, int fd);
+/* Around what reads and writes back local APICs, under apic_lock for writing: no message comes between. */
+int kvm_irqfds_stop(struct kvm_engine *e);
+int kvm_irqfds_listen(struct kvm_engine *e);
+void kvm_irqfds_finish(struct kvm_engine *e);
 
 /* --- vcpu.c --- */
 int kvm_vcpu_init(struct kvm_vcpu *v);

@@ -181,7 +181,7 @@ struct cpu {
 	uint8_t activity;	   /* enum vcpu_activity */
 	uint8_t nmi_pending, nmi_masked, in_smm, smi_pending;
 	uint8_t extint_pending, extint_vector;
-	uint8_t exc_pending, exc_vector, exc_has_error; /* loaded state: deliver first */
+	uint8_t exc_pending, exc_vector, exc_has_error; /* deliver first: from a loaded state, or put off */
 	uint32_t exc_error;
 	struct cpu_debug dbg;
 	struct cpu_smm smm;

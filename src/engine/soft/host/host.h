@@ -23,6 +23,9 @@ struct soft_options {
 int soft_threads_create(const struct engine_config *config, struct engine **out, struct error *err);
 int soft_process_create(const struct engine_config *config, struct engine **out, struct error *err);
 
+/* -ENOTSUP of soft_vm_create in the user's words: the host's CPU lacks what the model needs (vector_init). */
+int soft_host_lacks(struct error *err, const struct cpu_model *model);
+
 /* What a debugger and get/set state do to a stopped vCPU: the same in both hosts. */
 void soft_cpu_set_debug(struct cpu *c, struct engine_debug *copy, const struct engine_debug *debug);
 

@@ -483,6 +483,8 @@ int soft_process_create(const struct engine_config *config, struct engine **out,
 fail:
 	if (e)
 		process_destroy(&e->base);
+	if (r == -ENOTSUP)
+		return soft_host_lacks(err, config->model);
 	return error_set(err, r, STATUS_HOST, "cannot start the engine's process", "%s",
 			 "allow this user another process and some memory, or use --engine soft,host=threads",
 			 strerror(-r));

@@ -171,6 +171,13 @@ static const struct engine_ops threads_ops = {
 	.dirty_log_start = threads_slots, /* entries that allow stores are made anew, and mark the frame dirty */
 };
 
+int soft_host_lacks(struct error *err, const struct cpu_model *model)
+{
+	return error_set(err, -ENOTSUP, STATUS_HOST, "cannot run a CPU of the model %s in software here",
+			 "arithmetic runs on the host's own CPU, and this one lacks AVX2, FMA, SHA or another of its features",
+			 "use a host that has them, or --engine kvm,features=host where there is KVM", model->name);
+}
+
 int soft_threads_create(const struct engine_config *config, struct engine **out, struct error *err)
 {
 	struct threads_engine *e = calloc(1, sizeof(*e));
@@ -203,6 +210,8 @@ int soft_threads_create(const struct engine_config *config, struct engine **out,
 fail:
 	if (e)
 		threads_destroy(&e->base);
+	if (r == -ENOTSUP)
+		return soft_host_lacks(err, config->model);
 	return error_set(err, r, STATUS_HOST, "cannot create the virtual CPUs", "%s", "free some memory, or lower --cpus",
 			 strerror(-r));
 }

@@ -6,7 +6,8 @@
  * All formats are one loop over levels; they differ in the width of an entry, the number of
  * index bits and the reserved bits. PAE paging begins at one of the four PDPTEs in c->pdpte, which
  * are read and checked when CR3 is loaded and not again (4.4.1). Accessed and dirty flags are set with a compare-and-swap on
- * the entry that was read; when somebody else changed it meanwhile the walk starts again.
+ * the entry that was read; when somebody else changed it meanwhile the walk starts again. After two tries the
+ * other vCPUs are made to stand still for it, so that none can keep this one from ever finishing.
  * Page tables in MMIO are not supported: such an entry reads as not present.
  */
 #include "engine/soft/mmu/walk.h"
@@ -24,6 +25,10 @@ enum {
 #define ADDR_MASK (((1ull << CPU_PHYS_BITS) - 1) & ~0xfffull)
 #define HIGH_RESERVED (((1ull << 52) - 1) & ~((1ull << CPU_PHYS_BITS) - 1))
 
+/* What a walk comes to, besides 0 and -1 */
+enum { WALK_AGAIN = 1, WALK_NO_MEMORY = 2 };
+enum { WALK_TRIES = 2 };
+
 struct level {
 	uint64_t gpa, entry; /* where the entry is, and its value */
 };
@@ -40,8 +45,8 @@ static uint64_t entry_read(struct cpu *c, uint64_t gpa, unsigned size)
 	return size == 8 ? *(const volatile uint64_t *)p : *(const volatile uint32_t *)p;
 }
 
-/* Sets @bits in an entry that still is @old; false when it is not (or memory is not to be had). */
-static bool entry_set(struct cpu *c, uint64_t gpa, unsigned size, uint64_t old, uint64_t bits)
+/* Sets @bits in an entry that still is @old: 0, or WALK_AGAIN when it is not, or WALK_NO_MEMORY. */
+static int entry_set(struct cpu *c, uint64_t gpa, unsigned size, uint64_t old, uint64_t bits)
 {
 	uint64_t frame;
 	const struct ram_slot *slot = mmu_slot(c, gpa, &frame);
@@ -49,9 +54,9 @@ static bool entry_set(struct cpu *c, uint64_t gpa, unsigned size, uint64_t old, 
 	bool done;
 
 	if (!slot || slot->readonly)
-		return true; /* ROM: the flags cannot be set, and nobody can tell */
+		return 0; /* ROM: the flags cannot be set, and nobody can tell */
 	if (ram_make_writable(c->vm->ram, frame))
-		cpu_internal(c, "no memory for a copy of guest frame %llu", (unsigned long long)frame);
+		return WALK_NO_MEMORY;
 	p = c->ram_host + (frame << FRAME_SHIFT) + (gpa & (FRAME_SIZE - 1));
 	if (size == 8) {
 		done = __sync_bool_compare_and_swap((uint64_t *)p, old, old | bits);
@@ -63,7 +68,7 @@ static bool entry_set(struct cpu *c, uint64_t gpa, unsigned size, uint64_t old, 
 			atomic_fetch_or(&c->frame[frame], FRAME_DIRTY);
 		mmu_after_store(c, p);
 	}
-	return done;
+	return done ? 0 : WALK_AGAIN;
 }
 
 /* Bits that must be 0 in an entry at level @depth below which @left levels follow. */
@@ -135,8 +140,8 @@ bool mmu_pdptes_valid(const uint64_t pdpte[4])
 	return true;
 }
 
-int mmu_walk(struct cpu *c, uint64_t linear, enum mmu_access access, enum walk_as as, bool peek, struct walk *w,
-	     uint32_t *error)
+static int walk_once(struct cpu *c, uint64_t linear, enum mmu_access access, enum walk_as as, bool peek, struct walk *w,
+		     uint32_t *error)
 {
 	bool lm = cpu_long_mode(c), pae = (c->cr4 & CR4_PAE) != 0;
 	unsigned size = pae ? 8 : 4, bits = pae ? 9 : 10, mask = (1u << bits) - 1;
@@ -166,7 +171,6 @@ int mmu_walk(struct cpu *c, uint64_t linear, enum mmu_access access, enum walk_a
 		root &= ADDR_MASK;
 	}
 
-again:;
 	uint64_t table = root;
 	unsigned n = 0, shift = FRAME_SHIFT;
 
@@ -221,13 +225,36 @@ again:;
 	}
 	for (unsigned i = 0; i < n; i++) {
 		uint64_t want = PTE_A;
+		int r;
 
 		if (i == n - 1 && access == MMU_WRITE)
 			want |= PTE_D;
-		if ((level[i].entry & want) != want && !entry_set(c, level[i].gpa, size, level[i].entry, want))
-			goto again;
+		if ((level[i].entry & want) == want)
+			continue;
+		r = entry_set(c, level[i].gpa, size, level[i].entry, want);
+		if (r)
+			return r;
 	}
 	if (access == MMU_WRITE)
 		w->dirty = true;
 	return 0;
+}
+
+int mmu_walk(struct cpu *c, uint64_t linear, enum mmu_access access, enum walk_as as, bool peek, struct walk *w,
+	     uint32_t *error)
+{
+	int r = WALK_AGAIN;
+
+	for (unsigned i = 0; i < WALK_TRIES && r == WALK_AGAIN; i++)
+		r = walk_once(c, linear, access, as, peek, w, error);
+	if (r == WALK_AGAIN) {
+		soft_world_stop(c);
+		do /* now only a device can be in the way, once for each order that a vCPU had given it */
+			r = walk_once(c, linear, access, as, peek, w, error);
+		while (r == WALK_AGAIN);
+		soft_world_start(c);
+	}
+	if (r == WALK_NO_MEMORY)
+		cpu_internal(c, "no memory for a copy of a page table");
+	return r;
 }

@@ -76,6 +76,7 @@ static void deliver_real(struct cpu *c, const struct event *e)
 	vec = (uint32_t)mmu_load_sys(c, (uint32_t)(c->idt.base + e->vector * 4), 4);
 	ip = vec & 0xffff;
 	cs = seg_real(c, SEG_CS, (uint16_t)(vec >> 16), false);
+	stack_room(c, &s, -3, 2);
 	if (ip > cs.limit)
 		raise_gp0(c);
 	stack_write(c, &s, 2, e->flags);
@@ -209,6 +210,7 @@ static void deliver_protected(struct cpu *c, const struct event *e)
 	s = gate_stack(c, e, &g);
 	cs = desc_segment(c, (uint16_t)((g.sel & ~SEL_RPL) | g.cpl), &g.code);
 	cs.attr |= TYPE_A;
+	stack_room(c, &s, -(3 + (g.inner ? 2 : 0) + (vm86 ? 4 : 0) + e->has_error), g.size);
 	seg_check_rip(c, &cs, g.offset, e->ext);
 	desc_set_accessed(c, &g.code);
 	if (vm86)

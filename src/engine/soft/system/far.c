@@ -164,7 +164,7 @@ void stack_room(struct cpu *c, const struct stack *s, int n, unsigned size)
 		return;
 	for (int i = n < 0 ? n : 0; i < (n < 0 ? 0 : n); i++)
 		if (!seg_inside(&s->ss, (s->sp + (uint64_t)(int64_t)i * size) & mask, size))
-			cpu_raise_error(c, EXC_SS, 0);
+			cpu_raise_error(c, EXC_SS, s->error);
 }
 
 /* Through a gate to a more privileged level: a new stack from the TSS, parameters copied. */
@@ -185,9 +185,10 @@ static void call_inner(struct cpu *c, const struct gate *g)
 		new.width = new.ss.attr & ATTR_DB ? 4 : 2;
 		new.error = ss & SEL_ERROR;
 	}
+	stack_room(c, &new, -(int)(g->params + 4), g->size);
+	cs = gate_code(c, g, cpl);
 	for (unsigned i = 0; i < g->params; i++)
 		param[i] = stack_read(c, &old, g->size);
-	cs = gate_code(c, g, cpl);
 	stack_write(c, &new, g->size, c->seg[SEG_SS].selector);
 	stack_write(c, &new, g->size, c->gpr[RSP]);
 	for (unsigned i = g->params; i--;)
@@ -234,9 +235,10 @@ static void call_far(struct cpu *c, const struct insn *in)
 		call_inner(c, &g);
 		return;
 	}
-	cs = gate_code(c, &g, c->cpl);
 	if (g.size == 8)
 		s.width = 8; /* pushed as the 64-bit code will see it */
+	stack_room(c, &s, -2, g.size);
+	cs = gate_code(c, &g, c->cpl);
 	push_return(c, &s, g.size);
 	stack_commit(c, &s);
 	seg_commit_code(c, &cs, c->cpl, g.offset);

@@ -22,8 +22,9 @@ struct far_frame {
 void far_return(struct cpu *c, struct stack *s, const struct far_frame *f);
 
 /*
- * Raises #SS(0) unless @n elements of @size bytes that are to be popped, or -@n that are to be pushed, lie in SS: far
- * CALL, RET and IRET check all of them before anything else (SDM vol. 2).
+ * Raises #SS unless @n elements of @size bytes that are to be popped, or -@n that are to be pushed, lie in @s: far
+ * CALL, RET, IRET and delivery check all of them before any is touched, and before the offset that they go to (SDM
+ * vol. 2). A stack of 64-bit code has no limit.
  */
 void stack_room(struct cpu *c, const struct stack *s, int n, unsigned size);
 

@@ -78,7 +78,7 @@ static void iret_to_vm86(struct cpu *c, struct stack *s, const struct far_frame 
 
 static void iret(struct cpu *c, const struct insn *in)
 {
-	struct stack s = stack_now(c, 0);
+	struct stack s = stack_now(c, 0), top;
 	struct far_frame f = { .size = in->opsize, .always_ss = c->mode == INSN_MODE64 };
 	bool virtual = in_vm86(c) && cpu_iopl(c) < 3;
 	uint64_t flags;
@@ -95,9 +95,16 @@ static void iret(struct cpu *c, const struct insn *in)
 		return;
 	}
 	stack_room(c, &s, 3, f.size);
+	/*
+	 * The flags are read first, as AMD's processors do: with a frame across two pages that are both absent, CR2 tells.
+	 * Manuals leave the order open.
+	 */
+	top = s;
+	top.sp += 2 * f.size;
+	flags = stack_read(c, &top, f.size);
 	f.rip = stack_read(c, &s, f.size);
 	f.cs = (uint16_t)stack_read(c, &s, f.size);
-	flags = stack_read(c, &s, f.size);
+	s.sp = top.sp;
 	f.flags = &flags;
 	if (c->real)
 		iret_real(c, &s, &f, virtual);

@@ -151,9 +151,9 @@ bool events_check(struct cpu *c)
 	}
 	if (c->activity == VCPU_WAIT_SIPI || c->activity == VCPU_SHUTDOWN)
 		return false;
-	if (c->exc_pending) { /* from a loaded state */
+	if (c->exc_pending) { /* from a loaded state, or put off */
 		c->exc_pending = 0;
-		start(c, c->exc_vector, "saved exception");
+		start(c, c->exc_vector, "pending exception");
 		c->deliver_has_error = c->exc_has_error;
 		c->deliver_error = c->exc_error;
 		c->attn = 1;
@@ -247,10 +247,25 @@ bool events_wait(struct cpu *c)
 	return false;
 }
 
+/*
+ * Benign exceptions can follow each other without end: #AC, when its handler at CPL 3 has an unaligned stack. So
+ * between two of them whoever asked gets the vCPU, with the second one pending.
+ */
+static void deliver_later(struct cpu *c)
+{
+	c->exc_pending = 1;
+	c->exc_vector = c->deliver_vector;
+	c->exc_has_error = c->deliver_has_error;
+	c->exc_error = c->deliver_error;
+	c->delivering = DELIVER_NONE;
+	c->attn = 1;
+}
+
 bool events_raised(struct cpu *c)
 {
 	int first = c->delivering;
 	unsigned v = c->raised_vector;
+	bool serial = false;
 
 	c->shadow = 0;
 	c->dbg.pending = 0; /* held off by a load of SS, and lost: the instruction after it has faulted */
@@ -280,6 +295,7 @@ bool events_raised(struct cpu *c)
 			v = (unsigned)both;
 		} else {
 			c->first_exception = (uint8_t)v; /* one after the other */
+			serial = true;
 		}
 	}
 	c->activity = VCPU_RUNNING; /* a single-step trap after HLT ends it */
@@ -289,5 +305,7 @@ bool events_raised(struct cpu *c)
 	c->deliver_vector = (uint8_t)v;
 	c->deliver_has_error = c->raised_has_error;
 	c->deliver_error = c->raised_error;
+	if (serial && (atomic_load(&c->req) || atomic_load(&c->run->immediate_exit)))
+		deliver_later(c);
 	return false;
 }
