@@ -123,7 +123,10 @@ static int serve(struct child *ch, const struct message *m, int fd, struct messa
 	case MESSAGE_START: return 1;
 	case MESSAGE_KICK: cpu_request(c, REQ_KICK); return 0;
 	case MESSAGE_NMI: cpu_request(c, REQ_NMI); return 0;
-	case MESSAGE_SMI: cpu_request(c, REQ_SMI); return 0;
+	case MESSAGE_SMI:
+		cpu_request(c, REQ_SMI);
+		reply->result = 0;
+		return 1;
 	case MESSAGE_MSI: lapic_deliver(vm, &m->msi); return 0;
 	case MESSAGE_GET_STATE:
 		take_extint(c, hand_over_of(ch->run, m->vcpu));

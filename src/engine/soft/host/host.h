@@ -58,7 +58,7 @@ enum message_op {
 	MESSAGE_START,	    /* the first: sizes and the clock */
 	MESSAGE_KICK,	    /* no answer */
 	MESSAGE_NMI,	    /* no answer */
-	MESSAGE_SMI,	    /* no answer */
+	MESSAGE_SMI,	    /* answered: the OUT that causes it must not end before it is pending */
 	MESSAGE_MSI,	    /* no answer */
 	MESSAGE_GET_STATE,
 	MESSAGE_SET_STATE,

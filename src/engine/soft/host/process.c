@@ -245,7 +245,7 @@ static void process_nmi(struct engine_vcpu *v)
 
 static void process_smi(struct engine_vcpu *v)
 {
-	post(engine_of(v->engine), &(struct message){ .op = MESSAGE_SMI, .vcpu = v->index });
+	ask_vcpu(v, MESSAGE_SMI);
 }
 
 static int process_get_state(struct engine_vcpu *v, struct vcpu_state *state)
