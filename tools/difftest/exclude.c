@@ -168,8 +168,11 @@ static bool has_rep_prefix(const struct dt_case *c, const struct insn *in)
 	return false;
 }
 
-/* Some of the @size bytes from rSP + @at are over the limit of SS, and some are not there (or not aligned). */
-static bool splits_stack(const struct dt_case *c, int at, unsigned size)
+/*
+ * Of @size bytes from rSP + @at in elements of @element bytes, some are over the limit of SS (an element over the end
+ * of a 16-bit stack is), and some are not there or not aligned.
+ */
+static bool splits_stack(const struct dt_case *c, int at, unsigned size, unsigned element)
 {
 	bool limit = false, absent = c->in.rflags & RF_AC;
 
@@ -177,7 +180,7 @@ static bool splits_stack(const struct dt_case *c, int at, unsigned size)
 		uint64_t sp = cut(c->in.gpr[RSP] + (uint64_t)(int64_t)at + i, stack_width(c));
 		uint32_t where;
 
-		limit |= !segment_inside(&c->seg[SEG_SS], sp, 1);
+		limit |= !segment_inside(&c->seg[SEG_SS], sp, 1) || (sp == 0 && i % element);
 		absent |= !dt_writable(linear_of(c, SEG_SS, sp), &where);
 	}
 	return limit && absent;
@@ -214,7 +217,7 @@ static bool call_faults_twice(const struct dt_case *c, const struct insn *in)
 
 	if (c->mode == INSN_MODE64 && !far)
 		return false;
-	if (c->mode != INSN_MODE64 && splits_stack(c, -(int)size, size))
+	if (c->mode != INSN_MODE64 && splits_stack(c, -(int)size, size, in->opsize))
 		return true;
 	if ((target.attr & (ATTR_NULL | ATTR_L)) || segment_inside(&target, call_offset(c, in), 1))
 		return false;
@@ -352,7 +355,7 @@ static bool stack_of_target(const struct dt_case *c, const struct insn *in)
 
 static bool splits_frame(const struct dt_case *c, const struct insn *in)
 {
-	return c->mode != INSN_MODE64 && splits_stack(c, 0, (in->id == INSN_ID_IRET ? 3u : 2u) * in->opsize);
+	return c->mode != INSN_MODE64 && splits_stack(c, 0, (in->id == INSN_ID_IRET ? 3u : 2u) * in->opsize, in->opsize);
 }
 
 /* From a 16-bit stack, whose pointer the frame takes over 64 KiB, to 64-bit code. */
