@@ -15,6 +15,9 @@ import subprocess
 import sys
 import time
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from tap import Skip, run_cases  # pylint: disable=wrong-import-position
+
 SUBRING = os.environ.get("SUBRING", "build/subring")
 GUESTS = os.environ.get("GUESTS", "build")
 KERNEL = {
@@ -34,10 +37,6 @@ TIMEOUT = 240
 # Kernel messages of level "warning" or worse that a PC prints as well, each with the reason.
 EXPECTED_WARNINGS = [
 ]
-
-
-class Skip(Exception):
-    pass
 
 
 def boot(kernel, run, cpus=1, engine="soft", extra=(), cmdline="", timeout=TIMEOUT):
@@ -301,22 +300,5 @@ def case_tiny():
 CASES = {name[5:]: f for name, f in globals().items() if name.startswith("case_")}
 
 
-def main():
-    n = failed = 0
-    for case in sys.argv[1:] or CASES:
-        try:
-            for what, wrong in CASES[case]():
-                n += 1
-                failed += wrong is not None
-                print(f"{'ok' if wrong is None else 'not ok'} {n} - {what}", flush=True)
-                if wrong is not None:
-                    print("\n".join("# " + line for line in str(wrong).splitlines()), flush=True)
-        except Skip as e:
-            n += 1
-            print(f"ok {n} - {case} # SKIP {e}")
-    print(f"1..{n}")
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_cases(CASES, sys.argv[1:]))

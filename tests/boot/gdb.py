@@ -17,16 +17,15 @@ import sys
 import tempfile
 import time
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from tap import Skip, Tap, run_cases  # pylint: disable=wrong-import-position
+
 SUBRING = os.environ.get("SUBRING", "build/subring")
 GUESTS = os.environ.get("GUESTS", "build")
 KERNEL = os.path.join(GUESTS, "guest/vmlinuz")
 INITRD = os.path.join(GUESTS, "test-guest/initrd.img")
 TIMEOUT = 120
 PROMPT = "(gdb) "
-
-
-class Skip(Exception):
-    pass
 
 
 class Reader:
@@ -275,22 +274,11 @@ CASES = {name[5:]: f for name, f in globals().items() if name.startswith("case_"
 
 
 def main():
-    n = failed = 0
-    for case in sys.argv[1:] or CASES:
-        try:
-            if not shutil.which("gdb"):
-                raise Skip("no gdb: install the package gdb")
-            for what, wrong in CASES[case]():
-                n += 1
-                failed += wrong is not None
-                print(f"{'ok' if wrong is None else 'not ok'} {n} - {what}", flush=True)
-                if wrong is not None:
-                    print("\n".join("# " + line for line in str(wrong).splitlines()), flush=True)
-        except Skip as e:
-            n += 1
-            print(f"ok {n} - {case} # SKIP {e}")
-    print(f"1..{n}")
-    return 1 if failed else 0
+    if not shutil.which("gdb"):
+        tap = Tap()
+        tap.skipped("gdb", "no gdb: install the package gdb")
+        return tap.finish()
+    return run_cases(CASES, sys.argv[1:])
 
 
 if __name__ == "__main__":

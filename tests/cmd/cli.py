@@ -16,6 +16,9 @@ import sys
 import tempfile
 import time
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from tap import Tap  # pylint: disable=wrong-import-position
+
 SUBRING = os.environ["SUBRING"]
 MANPAGE = os.environ["MANPAGE"]
 OK, USAGE, HOST, INPUT = 0, 2, 4, 6
@@ -325,20 +328,15 @@ def main():
     # A shell that starts the tests in the background has these ignored, and programs keep that.
     for sig in (signal.SIGINT, signal.SIGQUIT):
         signal.signal(sig, signal.SIG_DFL)
-    failed = 0
-    print(f"1..{len(TESTS)}")
-    for number, test in enumerate(TESTS, 1):
+    tap = Tap()
+    for test in TESTS:
         wrong = test()
         if wrong and wrong.startswith("SKIP "):
-            print(f"ok {number} {test.__name__} # SKIP {wrong[5:]}")
-        elif wrong:
-            failed += 1
-            print(f"not ok {number} {test.__name__}")
-            print("# " + wrong.replace("\n", "\n# "))
+            tap.skipped(test.__name__, wrong[5:])
         else:
-            print(f"ok {number} {test.__name__}")
+            tap.told(test.__name__, wrong or None)
     subprocess.run(["rm", "-rf", TMP], check=False)
-    return 1 if failed else 0
+    return tap.finish()
 
 
 if __name__ == "__main__":

@@ -38,6 +38,9 @@ import tempfile
 sys.dont_write_bytecode = True
 import traces
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from tap import Skip, Tap  # pylint: disable=wrong-import-position
+
 SUBRING = os.environ.get("SUBRING", "build/subring")
 GUESTS = os.environ.get("GUESTS", "build")
 QEMU = os.environ.get("QEMU", "qemu-system-x86_64")
@@ -68,10 +71,6 @@ sh /commands
 echo ">>> inside $?"
 poweroff -f
 """
-
-
-class Skip(Exception):
-    pass
 
 
 # --- an initramfs (Documentation/driver-api/early-userspace/buffer-format.rst in Linux: "newc") ---
@@ -375,7 +374,7 @@ def tests(names):
     """The cases, in one boot of the outer machine."""
     commands = [c for name in names for c in CASES[name][0]()]
     script = "".join(f"echo '<<< {name}'\n({command})\necho \">>> {name} $?\"\n" for name, command in commands)
-    number = failed = 0
+    tap = Tap()
     try:
         check_needs()
         with tempfile.TemporaryDirectory() as tmp:
@@ -383,24 +382,21 @@ def tests(names):
             files = travel_begin(tmp) if moving else []
             _, text = inside(script, files, disk=DISK if moving else None, timeout=TIMEOUT)
     except Skip as e:
-        print(f"ok 1 - nested # SKIP {e}\n1..1")
-        return 0
+        tap.skipped("nested", e)
+        return tap.finish()
     part = {}
     for name, _ in commands:
         m = re.search(rf"^<<< {name}$\n(.*?)(?:^>>> {name} (\d+)$|\Z)", text, re.M | re.S)
         part[name] = Part(m.group(1) if m else "it did not come to this:\n" + text[-2000:], int(m.group(2) or -1) if m else -1)
     for name in names:
         for what, wrong in CASES[name][1](part):
-            number += 1
-            failed += wrong is not None
-            print(f"{'ok' if wrong is None else 'not ok'} {number} - under AMD-V in QEMU: {what}", flush=True)
-            if wrong is not None:
-                print("\n".join("# " + line for line in str(wrong).splitlines()), flush=True)
-    print(f"1..{number}")
-    if os.path.exists(DISK):
-        os.unlink(DISK)
-    return 1 if failed else 0
+            tap.told("under AMD-V in QEMU: " + what, wrong)
+    return tap.finish()
 
 
 if __name__ == "__main__":
-    sys.exit(shell(sys.argv[2:]) if sys.argv[1:2] == ["sh"] else tests(sys.argv[1:] or list(CASES)))
+    try:
+        sys.exit(shell(sys.argv[2:]) if sys.argv[1:2] == ["sh"] else tests(sys.argv[1:] or list(CASES)))
+    finally:
+        if os.path.exists(DISK):
+            os.unlink(DISK)

@@ -17,6 +17,9 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from tap import Tap  # pylint: disable=wrong-import-position
+
 SUBRING = os.environ.get("SUBRING", "build/subring")
 GUESTS = os.environ.get("GUESTS", "build")
 KVM = "kvm,features=host"
@@ -119,27 +122,18 @@ def host_kind():
 
 
 def main():
-    host, number, failed = host_kind(), 0, 0
-
-    def told(what, wrong):
-        nonlocal number, failed
-        number += 1
-        failed += wrong is not None
-        print(f"{'ok' if wrong is None else 'not ok'} {number} - {what}", flush=True)
-        if wrong is not None:
-            print("\n".join("# " + line for line in str(wrong).splitlines()), flush=True)
+    host, tap = host_kind(), Tap()
 
     for guest in NAMES:
         soft, end = run(guest, "soft")
-        told(f"guest {guest} ends on soft", None if end == 1 else end)
-        told(f"guest {guest}: soft, again, leaves the same trace", compare("none", guest, soft, run(guest, "soft")[0]))
+        tap.told(f"guest {guest} ends on soft", None if end == 1 else end)
+        tap.told(f"guest {guest}: soft, again, leaves the same trace", compare("none", guest, soft, run(guest, "soft")[0]))
         if host:
-            told(f"guest {guest}: kvm ({host}) leaves the same trace as soft, known host defects aside",
-                 compare(host, guest, soft, run(guest, KVM, 4 if host == "emulated" else 20)[0]))
+            tap.told(f"guest {guest}: kvm ({host}) leaves the same trace as soft, known host defects aside",
+                     compare(host, guest, soft, run(guest, KVM, 4 if host == "emulated" else 20)[0]))
         else:
-            told(f"guest {guest}: kvm leaves the same trace as soft # SKIP no usable /dev/kvm", None)
-    print(f"1..{number}")
-    return 1 if failed else 0
+            tap.skipped(f"guest {guest}: kvm leaves the same trace as soft", "no usable /dev/kvm")
+    return tap.finish()
 
 
 if __name__ == "__main__":
