@@ -36,7 +36,8 @@ static const struct option_spec run_table[] = {
 	STRING("engine", "ENGINE", engine,
 	       "what runs the CPUs: auto (the default: kvm where that works, or else soft), kvm, soft, or soft,host=process "
 	       "to keep the engine in a process of its own"),
-	STRING("cpu", "MODEL", cpu, "the CPU model: " CPU_MODELS_TEXT),
+	STRING("cpu", "MODEL", cpu,
+	       "the CPU model: " CPU_MODELS_TEXT "; \"v3,-x2apic\" is v3 without that feature, \"v3,+pku\" adds one that only max has"),
 	{ "cpus", "N", "number of CPUs, 1 to 16 (default 1)", OPTION_NUMBER, offsetof(struct run_options, cpus), 1,
 	  VCPUS_MAX },
 	{ "mem", "SIZE", "memory, such as 512M or 2G (default 256M)", OPTION_SIZE, offsetof(struct run_options, mem),
@@ -313,7 +314,7 @@ static int add_default_guest(struct run_options *o, struct default_guest *guest,
 
 static int read_options(int argc, char **argv, struct run_options *o, struct default_guest *guest, struct error *err)
 {
-	const struct cpu_model *model;
+	struct cpu_model model;
 	int ret;
 
 	*o = (struct run_options){
@@ -327,7 +328,7 @@ static int read_options(int argc, char **argv, struct run_options *o, struct def
 	if (!ret)
 		ret = check_name(o->name, err);
 	if (!ret)
-		ret = cpu_model_choose(o->cpu, &model, err); /* before a default guest is looked for */
+		ret = cpu_model_parse(o->cpu, &model, err); /* before a default guest is looked for */
 	if (!ret && o->trace)
 		ret = trace_enable(o->trace, err);
 	if (!ret)

@@ -70,7 +70,7 @@ static const int leave_signals[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
 
 int signals_install(void)
 {
-	struct sigaction sa = { .sa_handler = on_leave, .sa_flags = SA_RESTART }, old;
+	struct sigaction sa = { .sa_handler = on_leave, .sa_flags = SA_RESTART | SA_ONSTACK }, old;
 
 	leave_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (leave_fd < 0)

@@ -3,25 +3,19 @@
  * The CPU models: what a guest's CPU is, the same for every engine and on every host.
  *
  * docs/cpu-model.md argues the choices. A model decides which instructions exist, which bits CR4, EFER
- * and XCR0 take, and what CPUID answers; engines must not show a guest more than its model has.
+ * and XCR0 take, which MSRs there are, and what CPUID answers; engines must not show a guest more than its model has.
+ *
+ * A model is one of a list, changed feature by feature if the user wants ("v3,-x2apic"). cpu_features.h is the list of
+ * features.
  */
 #ifndef SUBRING_ENGINE_CPU_MODEL_H
 #define SUBRING_ENGINE_CPU_MODEL_H
 
+#include "engine/cpu_features.h"
 #include "host/error.h"
 
 #include <stdbool.h>
 #include <stdint.h>
-
-/* The features that decide about instructions, for opcode.feature; cpuid.c gives their CPUID bits. */
-enum cpu_feature {
-	FEAT_BASE, FEAT_X87, FEAT_MMX, FEAT_SSE, FEAT_SSE2, FEAT_SSE3, FEAT_SSSE3, FEAT_SSE41, FEAT_SSE42,
-	FEAT_POPCNT, FEAT_LZCNT, FEAT_BMI1, FEAT_BMI2, FEAT_MOVBE, FEAT_ADX, FEAT_AES, FEAT_PCLMUL, FEAT_SHA,
-	FEAT_AVX, FEAT_AVX2, FEAT_FMA, FEAT_F16C, FEAT_XSAVE, FEAT_XSAVEOPT, FEAT_XSAVEC, FEAT_XSAVES,
-	FEAT_FSGSBASE, FEAT_RDRAND, FEAT_RDSEED, FEAT_RDTSCP, FEAT_RDPID, FEAT_INVPCID, FEAT_SMAP, FEAT_CX16,
-	FEAT_PKU, FEAT_MONITOR,
-	FEAT_COUNT
-};
 
 /*
  * The one list of models: FIRST(id, help) for the default, then NEXT(id, help). The id is the name as
@@ -35,12 +29,21 @@ enum cpu_feature {
 #define CPU_MODEL_NEXT_TEXT(id, help)  "; " #id ": " help
 #define CPU_MODELS_TEXT CPU_MODELS(CPU_MODEL_FIRST_TEXT, CPU_MODEL_NEXT_TEXT)
 
+/* Room for the text of any model. */
+#define CPU_FEATURE_TEXT_(id, name, kind, needs, leaf, reg, bit) + sizeof(",-" name)
+enum { CPU_MODEL_TEXT_MAX = 16 CPU_FEATURES(CPU_FEATURE_TEXT_) };
+
 struct cpu_model {
-	const char *name; /* as typed after --cpu */
+	const char *name; /* of the list's entry that it comes from */
 	const char *help;
-	uint64_t features; /* bit n: enum cpu_feature n */
-	bool la57, pks;
+	unsigned __int128 features; /* bit n: enum cpu_feature n */
+	/*
+	 * What cpu_model_parse makes this model of: the name and the features that were added or removed, in the list's order
+	 * and without those that follow from others, so that models are equal when their texts are.
+	 */
+	char text[CPU_MODEL_TEXT_MAX];
 };
+_Static_assert(FEAT_COUNT <= 128, "a bit for each feature");
 
 static inline bool cpu_model_has(const struct cpu_model *m, enum cpu_feature f)
 {
@@ -50,16 +53,37 @@ static inline bool cpu_model_has(const struct cpu_model *m, enum cpu_feature f)
 /* The list: v3 is the default; NULL at the end. */
 extern const struct cpu_model *const cpu_models[];
 
-/* The model called @name (NULL: the default), or NULL. */
+/* The list's model called @name (NULL: the default), or NULL. */
 const struct cpu_model *cpu_model_find(const char *name);
 
-/* The same; without such a model -EINVAL, and @err lists those there are. */
-int cpu_model_choose(const char *name, const struct cpu_model **out, struct error *err);
+/*
+ * The model that @text describes: a name of the list (NULL: the default), then ",-FEATURE" for each one to be taken away, with all
+ * that needs it, and ",+FEATURE" for each option. -EINVAL for anything else; @err lists what there is.
+ */
+int cpu_model_parse(const char *text, struct cpu_model *out, struct error *err);
+
+/* A feature of the list, as tables refer to it. */
+struct cpu_feature_info {
+	const char *name;
+	uint8_t kind; /* enum cpu_feature_kind */
+	uint8_t needs; /* enum cpu_feature */
+	uint8_t reg, bit; /* enum cpuid_register */
+	uint32_t leaf; /* 0: FEAT_BASE, which has no bit */
+};
+
+enum cpu_feature_kind { FEATURE_ALWAYS, FEATURE_COMPUTED, FEATURE_MODEL, FEATURE_OPTION };
+enum cpuid_register { CPUID_EAX, CPUID_EBX, CPUID_ECX, CPUID_EDX };
+
+/* By enum cpu_feature. */
+extern const struct cpu_feature_info cpu_feature_list[FEAT_COUNT];
+
+/* False for an MSR that goes with a feature which the model lacks; those of no feature are there. */
+bool cpu_model_has_msr(const struct cpu_model *m, uint32_t index);
 
 /* The width of a linear address. */
 static inline unsigned cpu_model_linear_bits(const struct cpu_model *m)
 {
-	return m->la57 ? 57 : 48;
+	return cpu_model_has(m, FEAT_LA57) ? 57 : 48;
 }
 
 /* What CPUID's answers depend on. */
@@ -96,11 +120,19 @@ enum { CPU_SIGNATURE = 0x00030661 };
 enum { CPU_PHYS_BITS = 46 };
 /* The crystal of CPUID leaf 15H, which the local APIC's timer counts. */
 enum { CPU_CRYSTAL_HZ = 25000000 };
-/* XCR0; XCR0_V3 is what every model has. */
+/* XCR0; XCR0_V3 is what the interpreter keeps of every vCPU. */
 enum { XCR0_X87 = 1, XCR0_SSE = 2, XCR0_AVX = 4, XCR0_PKRU = 1 << 9, XCR0_V3 = 7 };
 
 /* The bits that XCR0 can hold. */
 static inline uint64_t cpu_model_xcr0(const struct cpu_model *m)
+{
+	if (!cpu_model_has(m, FEAT_XSAVE))
+		return XCR0_X87;
+	return XCR0_X87 | XCR0_SSE | (cpu_model_has(m, FEAT_AVX) ? XCR0_AVX : 0) | (cpu_model_has(m, FEAT_PKU) ? XCR0_PKRU : 0);
+}
+
+/* The components in struct vcpu_state's image; AVX is among them, be it there or not. */
+static inline uint64_t cpu_model_image(const struct cpu_model *m)
 {
 	return XCR0_V3 | (cpu_model_has(m, FEAT_PKU) ? XCR0_PKRU : 0);
 }

@@ -10,96 +10,26 @@
 
 #include <string.h>
 
-enum { EAX, EBX, ECX, EDX };
+enum { EAX = CPUID_EAX, EBX = CPUID_EBX, ECX = CPUID_ECX, EDX = CPUID_EDX };
 enum { CR4_OSXSAVE = 1 << 18, CR4_PKE = 1 << 22, APIC_BASE_EN = 1 << 11 };
 #define MISC_ENABLE_LIMIT_CPUID (1ull << 22)
 #define MISC_ENABLE_XD_DISABLE (1ull << 34)
 
 enum { LEAF_MAX = 0x16 };
 #define HYPERVISOR_LEAF 0x40000000u
+#define KVM_FEATURES	0x40000001u
+#define TIMING_LEAF	0x40000010u
 #define EXTENDED_LEAF	0x80000000u
 #define EXTENDED_MAX	0x80000008u
 
-/* A feature bit: where it stands. */
-struct feature_bit {
-	uint32_t leaf;
-	uint8_t reg, bit;
-};
-
-/*
- * The features that decide about instructions (enum cpu_feature). Leaf 0: no bit of its own;
- * 0xd stands for its sub-leaf 1, 7 for its sub-leaf 0.
- */
-static const struct feature_bit feature_bits[FEAT_COUNT] = {
-	[FEAT_X87] = { 1, EDX, 0 },	   [FEAT_MMX] = { 1, EDX, 23 },	    [FEAT_SSE] = { 1, EDX, 25 },
-	[FEAT_SSE2] = { 1, EDX, 26 },	   [FEAT_SSE3] = { 1, ECX, 0 },	    [FEAT_SSSE3] = { 1, ECX, 9 },
-	[FEAT_SSE41] = { 1, ECX, 19 },	   [FEAT_SSE42] = { 1, ECX, 20 },   [FEAT_POPCNT] = { 1, ECX, 23 },
-	[FEAT_LZCNT] = { 0x80000001, ECX, 5 }, [FEAT_BMI1] = { 7, EBX, 3 }, [FEAT_BMI2] = { 7, EBX, 8 },
-	[FEAT_MOVBE] = { 1, ECX, 22 },	   [FEAT_ADX] = { 7, EBX, 19 },	    [FEAT_AES] = { 1, ECX, 25 },
-	[FEAT_PCLMUL] = { 1, ECX, 1 },	   [FEAT_SHA] = { 7, EBX, 29 },	    [FEAT_AVX] = { 1, ECX, 28 },
-	[FEAT_AVX2] = { 7, EBX, 5 },	   [FEAT_FMA] = { 1, ECX, 12 },	    [FEAT_F16C] = { 1, ECX, 29 },
-	[FEAT_XSAVE] = { 1, ECX, 26 },	   [FEAT_XSAVEOPT] = { 0xd, EAX, 0 }, [FEAT_XSAVEC] = { 0xd, EAX, 1 },
-	[FEAT_XSAVES] = { 0xd, EAX, 3 },   [FEAT_FSGSBASE] = { 7, EBX, 0 }, [FEAT_RDRAND] = { 1, ECX, 30 },
-	[FEAT_RDSEED] = { 7, EBX, 18 },	   [FEAT_RDTSCP] = { 0x80000001, EDX, 27 }, [FEAT_RDPID] = { 7, ECX, 22 },
-	[FEAT_INVPCID] = { 7, EBX, 10 },   [FEAT_SMAP] = { 7, EBX, 20 },    [FEAT_CX16] = { 1, ECX, 13 },
-	[FEAT_PKU] = { 7, ECX, 3 },	   [FEAT_MONITOR] = { 1, ECX, 3 },
-};
-
-/* The others. */
-static const struct feature_bit other_bits[] = {
-	{ 1, EDX, 1 },	/* VME */
-	{ 1, EDX, 2 },	/* DE */
-	{ 1, EDX, 3 },	/* PSE */
-	{ 1, EDX, 4 },	/* TSC */
-	{ 1, EDX, 5 },	/* MSR */
-	{ 1, EDX, 6 },	/* PAE */
-	{ 1, EDX, 7 },	/* MCE */
-	{ 1, EDX, 8 },	/* CX8 */
-	{ 1, EDX, 11 }, /* SEP */
-	{ 1, EDX, 12 }, /* MTRR */
-	{ 1, EDX, 13 }, /* PGE */
-	{ 1, EDX, 14 }, /* MCA, without banks */
-	{ 1, EDX, 15 }, /* CMOV */
-	{ 1, EDX, 16 }, /* PAT */
-	{ 1, EDX, 17 }, /* PSE-36 */
-	{ 1, EDX, 19 }, /* CLFSH */
-	{ 1, EDX, 24 }, /* FXSR */
-	{ 1, ECX, 17 }, /* PCID */
-	{ 1, ECX, 21 }, /* x2APIC */
-	{ 1, ECX, 24 }, /* TSC-deadline */
-	{ 1, ECX, 31 }, /* under a hypervisor */
-	{ 6, EAX, 2 },	/* ARAT: the APIC timer never stops */
-	{ 7, EBX, 1 },	/* IA32_TSC_ADJUST */
-	{ 7, EBX, 7 },	/* SMEP */
-	{ 7, EBX, 9 },	/* ERMS: REP MOVSB is the fastest copy */
-	{ 7, EBX, 13 }, /* FCS and FDS are gone */
-	{ 7, ECX, 2 },	/* UMIP */
-	{ 7, EDX, 4 },	/* FSRM: for short ones, too */
-	{ 7, EDX, 29 }, /* IA32_ARCH_CAPABILITIES */
-	{ 0xd, EAX, 2 },	 /* XGETBV with ECX = 1 */
-	{ 0x80000001, ECX, 0 },	 /* LAHF in 64-bit mode */
-	{ 0x80000001, EDX, 20 }, /* NX */
-	{ 0x80000001, EDX, 26 }, /* 1 GiB pages */
-	{ 0x80000001, EDX, 29 }, /* LM */
-	{ 0x80000007, EDX, 8 },	 /* invariant TSC */
-};
-
-static void put_bit(const struct feature_bit *b, uint32_t leaf, uint32_t out[4])
-{
-	if (b->leaf == leaf && leaf)
-		out[b->reg] |= 1u << b->bit;
-}
-
 static void put_features(const struct cpu_model *m, uint32_t leaf, uint32_t out[4])
 {
-	for (unsigned f = 0; f < FEAT_COUNT; f++) {
-		if (cpu_model_has(m, f))
-			put_bit(&feature_bits[f], leaf, out);
+	for (unsigned f = FEAT_BASE + 1; f < FEAT_COUNT; f++) {
+		const struct cpu_feature_info *i = &cpu_feature_list[f];
+
+		if (i->leaf == leaf && i->kind != FEATURE_COMPUTED && cpu_model_has(m, f))
+			out[i->reg] |= 1u << i->bit;
 	}
-	for (size_t i = 0; i < sizeof(other_bits) / sizeof(other_bits[0]); i++)
-		put_bit(&other_bits[i], leaf, out);
-	if (leaf == 7)
-		out[ECX] |= (uint32_t)m->la57 << 16 | (uint32_t)m->pks << 31;
 }
 
 /* --- topology: one package, each vCPU a core --- */
@@ -183,6 +113,8 @@ uint32_t xsave_size(uint64_t mask, bool compacted)
 
 static void leaf_d(const struct cpuid_view *v, uint32_t sub, uint32_t out[4])
 {
+	if (!cpu_model_has(v->model, FEAT_XSAVE))
+		return;
 	switch (sub) {
 	case 0:
 		out[EAX] = (uint32_t)cpu_model_xcr0(v->model);
@@ -194,11 +126,13 @@ static void leaf_d(const struct cpuid_view *v, uint32_t sub, uint32_t out[4])
 		out[EBX] = xsave_size(v->xcr0 | v->xss, true);
 		break;
 	case 2:
+		if (!cpu_model_has(v->model, FEAT_AVX))
+			break;
 		out[EAX] = XSAVE_AVX_SIZE;
 		out[EBX] = XSAVE_AVX_OFFSET;
 		break;
 	case 9:
-		if (!(cpu_model_xcr0(v->model) & XCR0_PKRU))
+		if (!cpu_model_has(v->model, FEAT_PKU))
 			break;
 		out[EAX] = XSAVE_PKRU_SIZE;
 		out[EBX] = XSAVE_PKRU_OFFSET;
@@ -309,14 +243,37 @@ static void extended(const struct cpuid_view *v, uint32_t leaf, uint32_t out[4])
 	}
 }
 
+/*
+ * KVM's leaves (Linux, Documentation/virt/kvm/x86/cpuid.rst), and the frequencies of TSC and local APIC in kHz where VMware, and
+ * QEMU with an invariant TSC, tell them. Without KVM's interfaces the signature is our own, and no leaf follows.
+ */
+static void hypervisor(const struct cpuid_view *v, uint32_t leaf, uint32_t out[4])
+{
+	bool kvm = cpu_model_has(v->model, FEAT_KVM), timing = kvm && cpu_model_has(v->model, FEAT_INVARIANT_TSC);
+
+	if (!cpu_model_has(v->model, FEAT_HYPERVISOR))
+		return;
+	switch (leaf) {
+	case HYPERVISOR_LEAF:
+		out[EAX] = timing ? TIMING_LEAF : kvm ? KVM_FEATURES : HYPERVISOR_LEAF;
+		memcpy(&out[EBX], kvm ? "KVMKVMKVM\0\0\0" : "SubringSubri", 12);
+		break;
+	case KVM_FEATURES: put_features(v->model, leaf, out); break;
+	case TIMING_LEAF:
+		if (!timing)
+			break;
+		out[EAX] = (uint32_t)(v->tsc_hz / 1000);
+		out[EBX] = CPU_CRYSTAL_HZ / 1000;
+		break;
+	default: break;
+	}
+}
+
 void cpuid_answer(const struct cpuid_view *v, uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 {
 	memset(out, 0, 4 * sizeof(out[0]));
 	if (leaf >> 16 == HYPERVISOR_LEAF >> 16) {
-		if (leaf == HYPERVISOR_LEAF) {
-			out[EAX] = HYPERVISOR_LEAF;
-			memcpy(&out[EBX], "SubringSubri", 12);
-		}
+		hypervisor(v, leaf, out);
 		return;
 	}
 	if (leaf >= EXTENDED_LEAF && leaf <= EXTENDED_MAX) {

@@ -34,26 +34,6 @@ const char *engine_exit_name(enum engine_exit exit)
 	return (unsigned)exit < ENGINE_EXIT_COUNT ? name[exit] : "?";
 }
 
-/* Reads "host=process" and the like. */
-static int soft_options_parse(const char *text, struct soft_options *o, struct error *err)
-{
-	*o = (struct soft_options){ 0 };
-	while (*text) {
-		size_t n = strcspn(text, ",");
-
-		if (n == strlen("host=process") && !strncmp(text, "host=process", n))
-			o->process = true;
-		else if (n == strlen("host=threads") && !strncmp(text, "host=threads", n))
-			o->process = false;
-		else
-			return error_set(err, -EINVAL, STATUS_USAGE, "cannot understand the options of engine soft",
-					 "\"%.*s\" is none of them", "use host=threads or host=process", (int)n, text);
-		text += n;
-		text += *text == ',';
-	}
-	return 0;
-}
-
 static int soft_create(const struct engine_config *config, struct engine **out, struct error *err)
 {
 	struct soft_options options;
@@ -61,7 +41,8 @@ static int soft_create(const struct engine_config *config, struct engine **out, 
 
 	if (r)
 		return r;
-	return options.process ? soft_process_create(config, out, err) : soft_threads_create(config, out, err);
+	return options.process ? soft_process_create(config, &options.tuning, out, err) :
+				 soft_threads_create(config, &options.tuning, out, err);
 }
 
 /*

@@ -17,6 +17,7 @@ static const struct state_field table_fields[] = {
 };
 
 #define U(member) STATE_UINT(struct vcpu_state, member)
+#define O(member) STATE_UINT_OPTIONAL(struct vcpu_state, member)
 #define A(member) STATE_UINTS(struct vcpu_state, member)
 
 static const struct state_field vcpu_fields[] = {
@@ -50,6 +51,7 @@ static const struct state_field vcpu_fields[] = {
 	U(debug_pending), U(shadow),
 	U(exception_pending), U(exception_vector), U(exception_has_error), U(exception_error),
 	U(extint_pending), U(extint_vector),
+	O(pv_system_time), O(pv_wall_clock), O(pv_steal_time), O(pv_eoi), O(pv_kicked),
 	STATE_END,
 };
 

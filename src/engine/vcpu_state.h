@@ -85,6 +85,9 @@ struct vcpu_state {
 	uint8_t exception_pending, exception_vector, exception_has_error;
 	uint32_t exception_error;
 	uint8_t extint_pending, extint_vector; /* injected, not yet delivered */
+	/* KVM's paravirtual MSRs, as written; the wall clock's is the same for all vCPUs of a VM */
+	uint64_t pv_system_time, pv_wall_clock, pv_steal_time, pv_eoi;
+	uint8_t pv_kicked; /* KVM_HC_KICK_CPU came while it was not halted: its next HLT is over at once */
 };
 
 extern const struct state_class vcpu_state_class;

@@ -72,7 +72,7 @@ int error_set(struct error *err, int errnum, enum status status, const char *wha
 			text = format_copy(joined, args);
 		}
 		/* Without memory the bare format still says more than nothing. */
-		set_field(field[i], sizeof(err->what), text ? text + done : format[i]);
+		set_field(field[i], i == 1 ? sizeof(err->why) : sizeof(err->what), text ? text + done : format[i]);
 		if (text)
 			done = strlen(text);
 		free(text);

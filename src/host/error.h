@@ -28,7 +28,7 @@ enum status {
 struct error {
 	enum status status;
 	char what[256]; /* "cannot load the kernel /boot/vmlinuz" */
-	char why[256];	/* "it ends after 512 bytes, inside its setup header" */
+	char why[1024]; /* "it ends after 512 bytes, inside its setup header" */
 	char fix[256];	/* "name a whole bzImage or ELF kernel with --kernel" */
 };
 

@@ -7,6 +7,7 @@
 #include "machine/mptable.h"
 
 #include "engine/cpu_model.h"
+#include "machine/checksum.h"
 #include "machine/layout.h"
 #include "machine/machine.h"
 
@@ -82,15 +83,6 @@ static void put(struct builder *b, const void *entry, size_t len)
 	memcpy(b->bytes + b->len, entry, len);
 	b->len += len;
 	b->entries++;
-}
-
-static uint8_t checksum(const void *bytes, size_t len)
-{
-	uint8_t sum = 0;
-
-	for (size_t i = 0; i < len; i++)
-		sum += ((const uint8_t *)bytes)[i];
-	return (uint8_t)-sum;
 }
 
 static void put_bus(struct builder *b, uint8_t id, const char *name)

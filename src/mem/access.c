@@ -92,9 +92,10 @@ static void mark_written(struct ram *ram, const struct walk *w)
 			byte = atomic_fetch_or(&ram->frame[f], FRAME_DIRTY);
 		if (!(byte & FRAME_CODE))
 			continue;
-		ram_code_written(ram, f);
 		if (ram->code_written)
 			ram->code_written(ram->code_written_opaque, f);
+		else
+			ram_code_written(ram, f);
 	}
 }
 

@@ -66,7 +66,10 @@ struct ram {
 	struct ram_fds fds;
 	struct ram_slot slot[RAM_SLOTS_MAX]; /* changed only while no vCPU runs */
 	bool owner; /* made by ram_create: its descriptors are closed with it */
-	/* Told after a frame with code was written by someone other than the engine; may be NULL. */
+	/*
+	 * Called in place of ram_code_written after a frame with code was written by someone other than the engine; may be NULL. It
+	 * sees to it that ram_code_written is called before it returns, and what the engine made of the frame is void then.
+	 */
 	void (*code_written)(void *opaque, uint64_t frame);
 	void *code_written_opaque;
 };

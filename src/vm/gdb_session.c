@@ -85,7 +85,7 @@ static void put_stop(struct gdb_session *s)
 	gdb_printf(&s->reply, "T%02xthread:%x;", s->stop_signal, s->stop_cpu + 1);
 	if (s->watch_count && s->stop_signal == GDB_SIGTRAP && put_watch(s))
 		return;
-	if (!s->swbreak || s->stop_signal != GDB_SIGTRAP ||
+	if (!s->swbreak || !s->breakpoint_count || s->stop_signal != GDB_SIGTRAP ||
 	    s->target->get_state(s->target->opaque, s->stop_cpu, &state))
 		return;
 	rip = linear_rip(&state);

@@ -20,7 +20,7 @@ enum { CHUNKS_MAX = STATE_RECORDS_MAX / 2, CHUNK_SIZE_MIN = 1 << 20 };
 struct vm_shape {
 	uint64_t mem;
 	uint32_t cpus;
-	char model[16]; /* the CPU model's name, padded with zeros */
+	char model[1024]; /* the CPU model's text, padded with zeros */
 	uint32_t event; /* struct vm's: the guest has asked for it */
 };
 
@@ -31,7 +31,8 @@ static const struct state_field shape_fields[] = {
 	STATE_UINT_OPTIONAL(struct vm_shape, event),
 	STATE_END,
 };
-static const struct state_class shape_class = { "vm", 1, shape_fields };
+static const struct state_class shape_class = { "vm", 2, shape_fields };
+_Static_assert((int)CPU_MODEL_TEXT_MAX <= (int)sizeof((struct vm_shape){ 0 }.model), "room for any model");
 
 /* A buffer for one chunk, and the record's description. */
 struct ram_chunk {
@@ -192,7 +193,7 @@ int vm_save(struct vm *vm, struct state_writer *w)
 	struct vcpu_state s;
 	int err = 0;
 
-	strncpy(shape.model, vm->model->name, sizeof(shape.model) - 1);
+	strncpy(shape.model, vm->model.text, sizeof(shape.model) - 1);
 	pthread_mutex_lock(&vm->ctl);
 	if (!holds_still(vm)) {
 		pthread_mutex_unlock(&vm->ctl);
@@ -233,7 +234,7 @@ static int load_all(struct vm *vm, struct state_reader *r)
 	err = state_load(r, &shape_class, 0, &shape);
 	if (err)
 		return err;
-	if (shape.mem != vm->mem || shape.cpus != vm->cpus || strncmp(shape.model, vm->model->name, sizeof(shape.model)))
+	if (shape.mem != vm->mem || shape.cpus != vm->cpus || strncmp(shape.model, vm->model.text, sizeof(shape.model)))
 		return -EXDEV;
 	if ((shape.event & 0xff) > BOARD_EVENT_DEBUG_EXIT || shape.event >> 16)
 		return state_reader_fail(r, "the guest has asked for something that nobody knows");

@@ -138,8 +138,8 @@ static int create_engine(struct vm *vm, const struct vm_config *config, struct e
 	};
 	int ret;
 
-	ret = cpu_model_choose(config->cpu, &engine_config.model, err);
-	vm->model = engine_config.model;
+	ret = cpu_model_parse(config->cpu, &vm->model, err);
+	engine_config.model = &vm->model;
 	if (ret)
 		return ret;
 	ret = engine_create(spec, &engine_config, &vm->engine, vm->engine_why, sizeof(vm->engine_why), err);

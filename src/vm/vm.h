@@ -35,7 +35,7 @@ struct vm;
 struct vm_config {
 	const char *name;   /* for messages */
 	const char *engine; /* "auto", "soft", "soft,host=process" */
-	const char *cpu;    /* the CPU model's name; NULL: the default */
+	const char *cpu;    /* the CPU model, as cpu_model_parse takes it; NULL: the default */
 	unsigned cpus;
 	uint64_t mem;	    /* bytes */
 	const char *kernel; /* what vm_boot and a reset load; NULL: neither is possible */

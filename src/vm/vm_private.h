@@ -94,7 +94,7 @@ struct vm {
 	struct ram *ram;
 	struct engine *engine;
 	const struct engine_ops *ops;
-	const struct cpu_model *model;
+	struct cpu_model model;
 	struct board *board;
 	char engine_why[ENGINE_WHY_MAX];
 

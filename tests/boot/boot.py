@@ -144,6 +144,112 @@ def case_i386():
             yield from check_boot(kernel, cpus, cmdline="" if tested else "cryptomgr.notests")
 
 
+def check_dmesg(name, dmesg, wanted, unwanted):
+    missing = [w for w in wanted if not re.search(w, dmesg)] + [f"not {u}" for u in unwanted if re.search(u, dmesg)]
+    yield f"{name}: the kernel's messages say so", f"missing: {missing}\n{tail(dmesg, 300)}" if missing else None
+    yield f"{name}: no kernel warning", "\n".join(warnings(dmesg)) or None
+
+
+def case_pv():
+    """The paravirtual interfaces of Linux's CONFIG_KVM_GUEST: used, chosen as the clock, not used, hidden."""
+    smp = ["PV spinlocks enabled", "setup PV IPIs", "KVM setup pv remote TLB flush", "setup PV sched yield"]
+    for name, cpus, extra, cmdline, clock, wanted, unwanted in (
+            ("paravirtual interfaces, 2 vCPU", 2, [], "", "tsc", ["Hypervisor detected: KVM", "kvm-clock: Using msrs", *smp], []),
+            ("clocksource=kvm-clock", 2, [], "clocksource=kvm-clock", "kvm-clock", smp, []),
+            ("clocksource=tsc", 2, [], "clocksource=tsc", "tsc", smp, []),
+            ("no-kvmclock no-steal-acc nopvspin", 2, [], "no-kvmclock no-steal-acc nopvspin", "tsc", ["setup PV IPIs"], ["kvm-clock"]),
+            ("--cpu v3,-kvm", 2, ["--cpu", "v3,-kvm"], "", "tsc", [], ["Hypervisor detected: KVM", "kvm-clock", "PV IPIs"])):
+        status, text = boot("cloud", "about,smp,pipes,sleep,dmesg", cpus, cmdline=cmdline, extra=extra)
+        yield f"{name}: powers off with status 0", None if status == 0 else f"status {status}\n{tail(text)}"
+        if status != 0:
+            continue
+        about = (part(text, "about") or "").split()
+        yield f"{name}: the clock is {clock}", None if about == ["x86_64", str(cpus), clock] else about
+        up = (part(text, "sleep") or "0 0").split()
+        slept = float(up[1]) - float(up[0])
+        yield f"{name}: a second lasts a second", None if 0.95 <= slept <= 1.6 else f"{slept} s"
+        yield from check_dmesg(name, part(text, "dmesg") or "", wanted, unwanted)
+
+
+class Shared:
+    """A guest that computes on one of the host's processors."""
+
+    def __init__(self, processor):
+        args = ["taskset", "-c", str(processor), SUBRING, "run", "--engine", "soft", "--mem", "256M", "--kernel", KERNEL["cloud"],
+                "--initrd", INITRD, "--cmdline", "console=ttyS0 panic=-1 subring.run=steal"]
+        self.p = subprocess.Popen(args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.text = ""
+
+    def expect(self, pattern, timeout=TIMEOUT):
+        end = time.monotonic() + timeout
+        while not re.search(pattern, self.text):
+            left = end - time.monotonic()
+            data = os.read(self.p.stdout.fileno(), 65536) \
+                if left > 0 and select.select([self.p.stdout], [], [], left)[0] else b""
+            if not data:
+                return False
+            self.text += data.decode(errors="replace").replace("\r", "")
+        return True
+
+    def go_on(self):
+        self.p.stdin.write(b"\n")
+        self.p.stdin.flush()
+
+    def delayed(self):
+        """Seconds for which the vCPU's thread has waited for a processor."""
+        tasks = f"/proc/{self.p.pid}/task"
+        for tid in os.listdir(tasks):
+            with open(f"{tasks}/{tid}/comm", encoding="ascii") as f:
+                vcpu = f.read().startswith("vcpu")
+            if vcpu:
+                with open(f"{tasks}/{tid}/schedstat", encoding="ascii") as f:
+                    return int(f.read().split()[1]) / 1e9
+        raise RuntimeError("no thread of a vCPU")
+
+    def stolen(self):
+        """What the guest says, in seconds, in the order in which it did."""
+        return [int(line.split()[8]) / 100 for line in re.findall(r"^cpu .*", self.text, re.M)]
+
+
+def case_steal():
+    """Two VMs on one processor of the host: what each believes to have lost is what the host says."""
+    for f in (KERNEL["cloud"], INITRD):
+        if not os.path.exists(f):
+            raise Skip(f"no {f}: run make test-guest")
+    processor = max(os.sched_getaffinity(0))
+    guests = [Shared(processor), Shared(processor)]
+    try:
+        if not all(g.expect(r"(?m)^ready$") for g in guests):
+            yield "two VMs on one processor boot", "\n".join(tail(g.text) for g in guests)
+            return
+        before = [g.delayed() for g in guests]
+        for g in guests:
+            g.go_on()
+        begun = all(g.expect(r"(?m)^cpu .*\n") for g in guests)
+        began = [g.delayed() for g in guests]
+        done = begun and all(g.expect(r"(?m)^computed$") for g in guests)
+        end = [g.delayed() for g in guests]
+        for g in guests:
+            g.go_on()
+        done = done and all(g.expect(r"(?m)^>>> steal$") for g in guests)
+        after = [g.delayed() for g in guests]
+        if not done:
+            yield "two VMs on one processor compute", "\n".join(tail(g.text) for g in guests)
+            return
+    finally:
+        for g in guests:
+            g.p.kill()
+            g.p.wait()
+    for i, g in enumerate(guests):
+        stolen = g.stolen()[1] - g.stolen()[0]
+        told = f"stolen {stolen:.2f} s; by the host between {end[i] - began[i]:.2f} and {after[i] - before[i]:.2f} s"
+        # The guest counts in hundredths, and its ticks are 4 ms apart.
+        good = end[i] - began[i] - 0.1 <= stolen <= after[i] - before[i] + 0.02
+        yield f"VM {i} of two on one processor: stolen time is the host's run delay", None if good else told
+        # Each computes for 4 s of its own clock; whoever ends last was alone for a while at most.
+        yield f"VM {i} of two on one processor: a good part is stolen", None if stolen >= 1.0 else told
+
+
 def until(args, pattern, timeout):
     """Runs the program until it prints @pattern. Returns (seen, the text without escape sequences)."""
     p = subprocess.Popen([SUBRING, "run", *args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

@@ -90,7 +90,9 @@ def every_command_has_help():
 def bad_usage_is_told_in_three_lines():
     for args, part in [
         (["rnu"], "did you mean 'subring run'"), (["nothing-like-it"], "subring help"), (["--cpus", "2"], "--cpus"),
-        (["run", "--kernal", "x"], "--kernel"), (["run", "--cpu=2"], "CPU model"), (["run", "-m", "512M"], "-m"),
+        (["run", "--kernal", "x"], "--kernel"), (["run", "--cpu=2"], "CPU model"), (["run", "--cpu", "v3,-nothing"], "x2apic"),
+        (["run", "--cpu", "v3,-sse2"], "64-bit mode"), (["run", "--cpu", "v3,+x2apic"], "la57"), (["run", "--cpu", "v3,avx"], "-FEATURE"),
+        (["run", "-m", "512M"], "-m"),
         (["run", "vmlinuz"], "vmlinuz"), (["run", "--", "--cpus"], "--cpus"),
         (["run", "--cpus"], "needs a value"), (["run", "--kernel", "--initrd", "x"], "needs a value"),
         (["run", "--debug-exit=1"], "--debug-exit"),

@@ -192,6 +192,71 @@ void erig_settle(unsigned vcpu)
 	atomic_store(&v->run->immediate_exit, 0);
 }
 
+struct vcpu_state *erig_state(void)
+{
+	struct vcpu_state *s = calloc(1, sizeof(*s));
+
+	must(s, "memory");
+	erig_settle(0);
+	erig_get(0, s);
+	return s;
+}
+
+void erig_move(const char *host)
+{
+	struct vcpu_state *s = erig_state();
+
+	erig_host = host;
+	erig_renew(1);
+	erig_set(0, s);
+	free(s);
+}
+
+uint64_t erig_reg(unsigned vcpu, unsigned reg)
+{
+	struct vcpu_state s;
+
+	erig_get(vcpu, &s);
+	return s.gpr[reg];
+}
+
+void erig_set_reg(unsigned vcpu, unsigned reg, uint64_t value)
+{
+	struct vcpu_state s;
+
+	erig_get(vcpu, &s);
+	s.gpr[reg] = value;
+	erig_set(vcpu, &s);
+}
+
+static void *run_thread(void *vcpu)
+{
+	return (void *)(uintptr_t)erig_run((unsigned)(uintptr_t)vcpu);
+}
+
+pthread_t erig_run_beside(unsigned vcpu)
+{
+	pthread_t t;
+
+	must(!pthread_create(&t, NULL, run_thread, (void *)(uintptr_t)vcpu), "thread");
+	return t;
+}
+
+enum engine_exit erig_join(pthread_t t)
+{
+	void *exit;
+
+	must(!pthread_join(t, &exit), "join");
+	return (enum engine_exit)(uintptr_t)exit;
+}
+
+int erig_teardown(void **state)
+{
+	erig_model = NULL;
+	erig_finish();
+	return 0;
+}
+
 int erig_child(void)
 {
 	DIR *d = opendir("/proc");

@@ -13,6 +13,8 @@
 
 #include "engine/engine.h"
 
+#include <pthread.h>
+
 enum {
 	ERIG_PML4 = 0x1000, ERIG_PDPT = 0x2000, ERIG_GDT = 0x3000, ERIG_IDT = 0x4000, ERIG_TSS = 0x5000,
 	ERIG_HANDLER = 0x6000, ERIG_CODE = 0x10000, ERIG_DATA = 0x20000, ERIG_STACK = 0x80000,
@@ -66,16 +68,31 @@ enum engine_exit erig_run(unsigned vcpu);
 void erig_settle(unsigned vcpu);
 void erig_get(unsigned vcpu, struct vcpu_state *s);
 void erig_set(unsigned vcpu, const struct vcpu_state *s);
+/* The state of vCPU 0 as a VM would save it: settled. To be freed. */
+struct vcpu_state *erig_state(void);
+/* vCPU 0 goes on in a new engine, which lives at @host, on the same memory. */
+void erig_move(const char *host);
+uint64_t erig_reg(unsigned vcpu, unsigned reg);
+void erig_set_reg(unsigned vcpu, unsigned reg, uint64_t value);
+/* A thread that does erig_run; and waiting for what that returns. */
+pthread_t erig_run_beside(unsigned vcpu);
+enum engine_exit erig_join(pthread_t t);
 /* The only child of this process. */
 int erig_child(void);
 /* True: the program is the engine's process, and *status what main returns. Else takes argv[1] as the host. */
 bool erig_main(int argc, char **argv, int *status);
+/* For cmocka: no engine is left behind for the next test. */
+int erig_teardown(void **state);
+#define TEST(name) cmocka_unit_test_teardown(name, erig_teardown)
 
 /* Guest code, as the compiler's assembler makes it. */
 #define GUEST(name, text)                                                                          \
 	extern const char guest_##name[], guest_##name##_end[];                                    \
 	__asm__(".pushsection .rodata\n.code64\nguest_" #name ":\n" text "\nguest_" #name          \
 		"_end:\n.popsection\n")
+#define GUEST16(name, text) GUEST(name, ".code16\n" text "\n.code64")
+#define GUEST32(name, text) GUEST(name, ".code32\n" text "\n.code64")
+#define GUEST_EOI "mov $0xfee000b0, %r10d\nmovl $0, (%r10)\n"
 #define ERIG_LOAD(gpa, name) erig_load(gpa, guest_##name, (size_t)(guest_##name##_end - guest_##name))
 
 #endif

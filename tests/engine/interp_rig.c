@@ -83,7 +83,11 @@ static enum rig_page page_at(struct cpu *c, uint64_t linear, bool write)
 
 static bool check(struct cpu *c, uint64_t linear, unsigned size, bool write)
 {
-	bool mmio = page_at(c, linear, write) == PAGE_MMIO;
+	bool mmio;
+
+	if (rig.seen)
+		rig.seen(linear, size, write);
+	mmio = page_at(c, linear, write) == PAGE_MMIO;
 
 	if ((linear ^ (linear + size - 1)) / FRAME_SIZE)
 		mmio |= page_at(c, linear + size - 1, write) == PAGE_MMIO;
@@ -141,7 +145,7 @@ uint8_t *mmu_run(struct cpu *c, unsigned seg, uint64_t linear, enum mmu_access a
 	return mmio ? NULL : rig.mem + linear;
 }
 
-void mmu_code_stored(struct cpu *c, uint64_t frame)
+void mmu_code_stored(struct cpu *c, uint64_t offset, unsigned n)
 {
 }
 

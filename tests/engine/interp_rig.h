@@ -24,6 +24,7 @@ struct rig {
 	unsigned mmio_loads, mmio_stores, port_reads, port_writes, world_stops;
 	bool world_stopped;
 	uint16_t port_denied; /* io_check refuses it; 0: none */
+	void (*seen)(uint64_t linear, unsigned size, bool write); /* told of each access to MMIO, and of those that fault */
 };
 
 extern struct rig rig;

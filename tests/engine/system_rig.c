@@ -157,10 +157,53 @@ void sys_finish(void)
 	memset(&sys, 0, sizeof(sys));
 }
 
+int sys_teardown(void **state)
+{
+	sys_model = NULL;
+	sys_finish();
+	return 0;
+}
+
+/* What the exit in the run page is for a test. */
+static int outcome(void)
+{
+	struct cpu *c = sys.c;
+	uint64_t rip;
+
+	if (sys.run->exit == ENGINE_EXIT_SHUTDOWN)
+		return SYS_SHUTDOWN;
+	if (sys.run->exit == ENGINE_EXIT_INTERNAL)
+		fprintf(stderr, "internal: %s\n", sys.run->internal.why);
+	if (sys.run->exit != ENGINE_EXIT_HALT)
+		return SYS_OTHER;
+	c->activity = VCPU_RUNNING;
+	rip = c->gpr[GPR_RIP] + c->seg[SEG_CS].base - 1;
+	return rip >= SYS_HANDLER && rip < SYS_HANDLER + 256 ? (int)(rip - SYS_HANDLER) : SYS_HALTED;
+}
+
+int sys_go_to_exit(void)
+{
+	sys.c->activity = VCPU_RUNNING;
+	sys.c->halt_told = 0;
+	cpu_run(sys.c);
+	return outcome();
+}
+
+int sys_go(void)
+{
+	int vector = sys_go_to_exit();
+
+	while (sys.run->exit == ENGINE_EXIT_PIO || sys.run->exit == ENGINE_EXIT_MMIO || sys.run->exit == ENGINE_EXIT_KICK) {
+		cpu_run(sys.c);
+		vector = outcome();
+	}
+	return vector;
+}
+
 int sys_run(const void *code, size_t len)
 {
 	struct cpu *c = sys.c;
-	uint64_t at, rip;
+	uint64_t at;
 
 	if (c->gpr[GPR_RIP] >= SYS_HANDLER && c->gpr[GPR_RIP] <= SYS_HANDLER + 256)
 		c->gpr[GPR_RIP] = SYS_CODE; /* the last run ended in a handler */
@@ -172,15 +215,7 @@ int sys_run(const void *code, size_t len)
 		c->halt_told = 0;
 		cpu_run(c);
 	} while (sys.run->exit == ENGINE_EXIT_KICK);
-	if (sys.run->exit == ENGINE_EXIT_SHUTDOWN)
-		return SYS_SHUTDOWN;
-	if (sys.run->exit == ENGINE_EXIT_INTERNAL)
-		fprintf(stderr, "internal: %s\n", sys.run->internal.why);
-	if (sys.run->exit != ENGINE_EXIT_HALT)
-		return SYS_OTHER;
-	c->activity = VCPU_RUNNING;
-	rip = c->gpr[GPR_RIP] + c->seg[SEG_CS].base - 1;
-	return rip >= SYS_HANDLER && rip < SYS_HANDLER + 256 ? (int)(rip - SYS_HANDLER) : SYS_HALTED;
+	return outcome();
 }
 
 uint64_t sys_frame(unsigned n, unsigned size)

@@ -45,6 +45,10 @@ void sys_start(enum sys_mode mode, unsigned cpl);
 void sys_finish(void);
 /* Puts code at RIP and runs it; the vector whose handler was entered, or SYS_*. */
 int sys_run(const void *code, size_t len);
+/* Goes on where it stands, also if that is a HLT; ports and devices answer with what the run page holds. As sys_run. */
+int sys_go(void);
+/* The same until the first exit, whatever it is. */
+int sys_go_to_exit(void);
 uint64_t sys_peek(uint64_t gpa, unsigned size);
 void sys_poke(uint64_t gpa, unsigned size, uint64_t value);
 /* Element @n of the stack frame at rSP, @size bytes each. */
@@ -52,6 +56,10 @@ uint64_t sys_frame(unsigned n, unsigned size);
 /* The access bits of page @page: 0 absent, 1 read-only supervisor, ... as in a PTE's low bits. */
 void sys_page(uint64_t linear, unsigned bits);
 uint64_t sys_desc(uint32_t base, uint32_t limit, unsigned attr); /* attr as vcpu_segment.attr */
+
+/* Leaves nothing of a test to the next one: no machine, and the default CPU model. For cmocka. */
+int sys_teardown(void **state);
+#define TEST(name) cmocka_unit_test_teardown(name, sys_teardown)
 
 #define RUN(...) sys_run((const uint8_t[]){ __VA_ARGS__ }, sizeof((const uint8_t[]){ __VA_ARGS__ }))
 

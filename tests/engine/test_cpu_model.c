@@ -12,13 +12,6 @@
 
 enum { EAX, EBX, ECX, EDX };
 
-static int teardown(void **state)
-{
-	sys_model = NULL;
-	sys_finish();
-	return 0;
-}
-
 static const uint32_t *leaf(uint32_t n, uint32_t sub)
 {
 	static uint32_t out[4];
@@ -312,8 +305,6 @@ static void instructions_of_no_model_are_ud(void **state)
 		assert_int_equal(sys_run(code[i], sizeof(code[i])), EXC_UD);
 	}
 }
-
-#define TEST(name) cmocka_unit_test_teardown(name, teardown)
 
 int main(void)
 {

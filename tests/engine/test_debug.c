@@ -14,12 +14,6 @@
 enum { LEN1, LEN2, LEN8, LEN4 }; /* DR7.LENn (17.2.4) */
 enum { AT = SYS_DATA };
 
-static int teardown(void **state)
-{
-	sys_finish();
-	return 0;
-}
-
 static struct cpu *start(void)
 {
 	struct cpu *c;
@@ -43,26 +37,6 @@ static void arm(unsigned n, uint64_t linear, enum dr7_rw rw, unsigned len)
 	c->dr[7] &= ~(15ull << (16 + n * 4));
 	c->dr[7] |= 2ull << (n * 2) | (uint64_t)(rw | len << 2) << (16 + n * 4);
 	debug_rearm(c);
-}
-
-/* Runs on from where it stands; ports and devices answer 0. As sys_run. */
-static int go(void)
-{
-	struct cpu *c = sys.c;
-	uint64_t rip;
-
-	c->activity = VCPU_RUNNING;
-	c->halt_told = 0;
-	do
-		cpu_run(c);
-	while (sys.run->exit == ENGINE_EXIT_PIO || sys.run->exit == ENGINE_EXIT_MMIO || sys.run->exit == ENGINE_EXIT_KICK);
-	if (sys.run->exit == ENGINE_EXIT_SHUTDOWN)
-		return SYS_SHUTDOWN;
-	if (sys.run->exit != ENGINE_EXIT_HALT)
-		return SYS_OTHER;
-	c->activity = VCPU_RUNNING;
-	rip = c->gpr[GPR_RIP] - 1;
-	return rip >= SYS_HANDLER && rip < SYS_HANDLER + 256 ? (int)(rip - SYS_HANDLER) : SYS_HALTED;
 }
 
 static void put(uint64_t at, const void *code, size_t len)
@@ -130,7 +104,7 @@ static void data_breakpoints_hit_what_overlaps_and_nothing_else(void **state)
 						sys.c->gpr[GPR_RIP] = SYS_CODE;
 						arm(1, places[p], rw, len);
 						put(SYS_CODE, access[a].code, access[a].len);
-						vector = go();
+						vector = sys_go();
 						assert_int_equal(vector, hit ? EXC_DB : SYS_HALTED);
 						if (hit)
 							is_db(vector, SYS_CODE + access[a].len, 2, false);
@@ -142,7 +116,7 @@ static void breakpoint_addresses_are_aligned_to_their_length(void **state)
 	start();
 	arm(0, AT + 7, DR7_WRITE, LEN8);
 	PUT(0x88, 0x03);
-	is_db(go(), SYS_CODE + 2, 1, false);
+	is_db(sys_go(), SYS_CODE + 2, 1, false);
 }
 
 static void a_page_that_was_already_in_the_tlb_is_watched_too(void **state)
@@ -153,11 +127,11 @@ static void a_page_that_was_already_in_the_tlb_is_watched_too(void **state)
 	c->gpr[RDX] = 0x10402; /* G0, write, 1 byte */
 	/* mov [rbx], al; mov dr0, rcx; mov dr7, rdx; mov [rbx], al; nop */
 	PUT(0x88, 0x03, 0x0f, 0x23, 0xc1, 0x0f, 0x23, 0xfa, 0x88, 0x03, 0x90);
-	is_db(go(), SYS_CODE + 10, 1, false);
+	is_db(sys_go(), SYS_CODE + 10, 1, false);
 	/* and no longer when it is switched off */
 	c->gpr[RDX] = 0x10400;
 	PUT(0x0f, 0x23, 0xfa, 0x88, 0x03);
-	assert_int_equal(go(), SYS_HALTED);
+	assert_int_equal(sys_go(), SYS_HALTED);
 }
 
 /* --- data: every way to memory --- */
@@ -238,7 +212,7 @@ static void every_way_to_memory_is_watched(void **state)
 		if (!strncmp(p->what, "xsave", 5) || !strncmp(p->what, "xrstor", 6))
 			c->gpr[RAX] = 7, c->gpr[RDX] = 0;
 		put(SYS_CODE, p->code, p->len);
-		vector = go();
+		vector = sys_go();
 		if (p->miss ? vector != SYS_HALTED : vector != EXC_DB)
 			fail_msg("%s: vector %d", p->what, vector);
 		if (!p->miss)
@@ -256,11 +230,11 @@ static void rep_movs_traps_after_the_iteration_that_hit(void **state)
 	arm(0, AT + 0x1101, DR7_WRITE, LEN1);
 	arm(1, AT + 0x1104, DR7_WRITE, LEN1);
 	PUT(0xf3, 0xa4);
-	is_db(go(), SYS_CODE, 1, true); /* not the last iteration: RF is pushed as 1 (17.3.1.1) */
+	is_db(sys_go(), SYS_CODE, 1, true); /* not the last iteration: RF is pushed as 1 (17.3.1.1) */
 	assert_int_equal(c->gpr[RCX], 3);
 	assert_int_equal(c->gpr[RDI], AT + 0x1102);
 	back(0, 0);
-	is_db(go(), SYS_CODE + 2, 2, false);
+	is_db(sys_go(), SYS_CODE + 2, 2, false);
 	assert_int_equal(c->gpr[RCX], 0);
 }
 
@@ -274,12 +248,12 @@ static void an_instruction_that_faults_has_no_data_trap(void **state)
 	sys_page(0x40000, 0);
 	arm(0, AT, DR7_READ_WRITE, LEN1);
 	PUT(0xa4);
-	assert_int_equal(go(), EXC_PF);
+	assert_int_equal(sys_go(), EXC_PF);
 	assert_int_equal(c->dr[6], DR6_FIXED);
 	sys_page(0x40000, 7);
 	c->gpr[RSP] = SYS_STACK;
 	c->gpr[GPR_RIP] = SYS_CODE;
-	is_db(go(), SYS_CODE + 1, 1, false);
+	is_db(sys_go(), SYS_CODE + 1, 1, false);
 }
 
 /* 17.3.1.2: a trap that comes up while an event is delivered is taken before the handler's first instruction. */
@@ -290,22 +264,22 @@ static void pushes_of_an_event_hit_before_the_handler_runs(void **state)
 	start();
 	arm(2, top - 8, DR7_WRITE, LEN8);
 	PUT(0xcc);
-	is_db(go(), SYS_HANDLER + EXC_BP, 4, false);
+	is_db(sys_go(), SYS_HANDLER + EXC_BP, 4, false);
 	assert_int_equal(sys_peek(sys_frame(3, 8), 8), SYS_CODE + 1); /* below it the frame of the #BP */
 
 	start();
 	arm(2, SYS_IDT + EXC_UD * 16, DR7_READ_WRITE, LEN8);
 	PUT(0x0f, 0x0b);
-	is_db(go(), SYS_HANDLER + EXC_UD, 4, false);
+	is_db(sys_go(), SYS_HANDLER + EXC_UD, 4, false);
 
 	sys_start(SYS_LONG, 3);
 	arm(2, SYS_TSS_AT + 4, DR7_READ_WRITE, LEN4); /* RSP0 */
 	PUT(0x0f, 0x0b);
-	is_db(go(), SYS_HANDLER + EXC_UD, 4, false);
+	is_db(sys_go(), SYS_HANDLER + EXC_UD, 4, false);
 	sys_start(SYS_LONG, 3);
 	arm(2, SYS_RSP0 - 40, DR7_WRITE, LEN8); /* the inner stack: RIP of the frame */
 	PUT(0x0f, 0x0b);
-	is_db(go(), SYS_HANDLER + EXC_UD, 4, false);
+	is_db(sys_go(), SYS_HANDLER + EXC_UD, 4, false);
 }
 
 /* --- code: 17.3.1.1 --- */
@@ -316,13 +290,13 @@ static void a_code_breakpoint_is_a_fault_before_its_instruction(void **state)
 
 	arm(0, SYS_CODE + 2, DR7_EXEC, LEN1);
 	PUT(0xff, 0xc0, 0xff, 0xc0, 0xff, 0xc0); /* inc eax, three times */
-	is_db(go(), SYS_CODE + 2, 1, false);
+	is_db(sys_go(), SYS_CODE + 2, 1, false);
 	assert_int_equal(c->gpr[RAX], 1);
 	/* without RF it hits again, with RF it does not */
 	back(0, 0);
-	is_db(go(), SYS_CODE + 2, 1, false);
+	is_db(sys_go(), SYS_CODE + 2, 1, false);
 	back(RF_RF, 0);
-	assert_int_equal(go(), SYS_HALTED);
+	assert_int_equal(sys_go(), SYS_HALTED);
 	assert_int_equal(c->gpr[RAX], 3);
 	assert_false(c->sysflags & RF_RF);
 }
@@ -332,7 +306,7 @@ static void a_code_breakpoint_matches_first_bytes_only(void **state)
 	start();
 	arm(0, SYS_CODE + 1, DR7_EXEC, LEN1); /* after the prefix */
 	PUT(0x66, 0x90, 0x90);
-	assert_int_equal(go(), SYS_HALTED);
+	assert_int_equal(sys_go(), SYS_HALTED);
 }
 
 static void code_breakpoints_do_not_watch_data(void **state)
@@ -340,7 +314,7 @@ static void code_breakpoints_do_not_watch_data(void **state)
 	start();
 	arm(0, AT, DR7_EXEC, LEN1);
 	PUT(0x88, 0x03, 0x8a, 0x03);
-	assert_int_equal(go(), SYS_HALTED);
+	assert_int_equal(sys_go(), SYS_HALTED);
 }
 
 static void rf_holds_for_one_instruction(void **state)
@@ -351,7 +325,7 @@ static void rf_holds_for_one_instruction(void **state)
 	arm(0, SYS_CODE, DR7_EXEC, LEN1);
 	PUT(0xff, 0xc0, 0xeb, 0xfc);
 	c->sysflags |= RF_RF;
-	is_db(go(), SYS_CODE, 1, false);
+	is_db(sys_go(), SYS_CODE, 1, false);
 	assert_int_equal(c->gpr[RAX], 1);
 }
 
@@ -369,7 +343,7 @@ static void iret_loads_rf(void **state)
 		for (unsigned i = 0; i < 5; i++)
 			sys_poke(c->gpr[RSP] + i * 8, 8, frame[i]);
 		arm(0, SYS_CODE + 2, DR7_EXEC, LEN1);
-		assert_int_equal(go(), rf ? SYS_HALTED : EXC_DB);
+		assert_int_equal(sys_go(), rf ? SYS_HALTED : EXC_DB);
 	}
 }
 
@@ -390,7 +364,7 @@ static void faults_push_rf_and_traps_do_not(void **state)
 		start();
 		sys.c->sysflags |= RF_RF; /* the instruction's start clears it */
 		put(SYS_CODE, t[i].code, t[i].len);
-		assert_int_equal(go(), t[i].vector);
+		assert_int_equal(sys_go(), t[i].vector);
 		assert_int_equal(!!(sys_frame(2, 8) & RF_RF), t[i].rf);
 	}
 }
@@ -405,13 +379,13 @@ static void a_repeated_instruction_hits_its_code_breakpoint_once(void **state)
 	arm(0, SYS_CODE, DR7_EXEC, LEN1);
 	arm(1, AT + 0x100, DR7_WRITE, LEN4); /* makes it go element by element */
 	PUT(0xf3, 0xa4);
-	is_db(go(), SYS_CODE, 1, false);
+	is_db(sys_go(), SYS_CODE, 1, false);
 	back(RF_RF, 0);
-	is_db(go(), SYS_CODE, 2, true);
+	is_db(sys_go(), SYS_CODE, 2, true);
 	back(0, 0);
-	is_db(go(), SYS_CODE, 2, true);
+	is_db(sys_go(), SYS_CODE, 2, true);
 	back(0, 0);
-	is_db(go(), SYS_CODE + 2, 2, false);
+	is_db(sys_go(), SYS_CODE + 2, 2, false);
 }
 
 /* --- ports: 17.2.4, R/W = 10b --- */
@@ -436,7 +410,7 @@ static void io_breakpoints_need_cr4_de_and_watch_ranges_of_ports(void **state)
 			c->gpr[RDX] = t[i].port;
 			arm(1, 0x70, DR7_IO, LEN2);
 			PUT(t[i].code, 0x90);
-			assert_int_equal(go(), de && t[i].hit ? EXC_DB : SYS_HALTED);
+			assert_int_equal(sys_go(), de && t[i].hit ? EXC_DB : SYS_HALTED);
 			if (de && t[i].hit)
 				is_db(EXC_DB, SYS_CODE + 1, 2, false);
 		}
@@ -464,7 +438,7 @@ static void string_io_goes_in_runs_unless_a_breakpoint_looks(void **state)
 		assert_int_equal(sys.run->pio.size, 2);
 		for (unsigned i = 0; i < 12; i++)
 			sys.run->data[i] = (uint8_t)(i + 1);
-		vector = go();
+		vector = sys_go();
 		if (watched) {
 			is_db(vector, SYS_CODE, 1, true);
 			assert_int_equal(c->gpr[RCX], 5);
@@ -500,7 +474,7 @@ static void string_output_tells_all_elements_up_to_the_page_end(void **state)
 	assert_int_equal(sys.run->pio.count, 3);
 	assert_int_equal(c->gpr[RCX], 3);
 	assert_memory_equal(sys.run->data, ((uint8_t[]){ 5, 6, 7 }), 3);
-	assert_int_equal(go(), SYS_HALTED);
+	assert_int_equal(sys_go(), SYS_HALTED);
 	assert_int_equal(c->gpr[RSI], AT + 0x1003);
 }
 
@@ -512,7 +486,7 @@ static void general_detect_is_a_fault_that_pushes_rf(void **state)
 
 	c->dr[7] |= DR7_GD;
 	PUT(0x0f, 0x23, 0xc0);
-	is_db(go(), SYS_CODE, DR6_BD, true);
+	is_db(sys_go(), SYS_CODE, DR6_BD, true);
 	assert_false(c->dr[7] & DR7_GD);
 }
 
@@ -523,7 +497,7 @@ static void a_db_replaces_b_and_keeps_the_other_bits(void **state)
 	arm(2, AT, DR7_WRITE, LEN1);
 	c->dr[6] = DR6_FIXED | DR6_BS | DR6_BT | 3;
 	PUT(0x88, 0x03);
-	is_db(go(), SYS_CODE + 2, DR6_BS | DR6_BT | 4, false);
+	is_db(sys_go(), SYS_CODE + 2, DR6_BS | DR6_BT | 4, false);
 }
 
 static void two_breakpoints_are_told_together(void **state)
@@ -532,14 +506,14 @@ static void two_breakpoints_are_told_together(void **state)
 	arm(0, AT, DR7_WRITE, LEN1);
 	arm(3, AT, DR7_READ_WRITE, LEN8);
 	PUT(0x88, 0x03);
-	is_db(go(), SYS_CODE + 2, 9, false);
+	is_db(sys_go(), SYS_CODE + 2, 9, false);
 }
 
 static void int1_needs_no_privilege_and_sets_no_bit(void **state)
 {
 	sys_start(SYS_LONG, 3);
 	PUT(0xf1);
-	is_db(go(), SYS_CODE + 1, 0, false);
+	is_db(sys_go(), SYS_CODE + 1, 0, false);
 }
 
 /* --- loading SS: 6.8.3 --- */
@@ -557,7 +531,7 @@ static void a_load_of_ss_holds_its_data_trap_until_after_the_next_instruction(vo
 {
 	start_ss();
 	PUT(0x8e, 0x13, 0xff, 0xc0, 0xff, 0xc0); /* mov ss, [rbx]; inc eax; inc eax */
-	is_db(go(), SYS_CODE + 4, 2, false);
+	is_db(sys_go(), SYS_CODE + 4, 2, false);
 	assert_int_equal(sys.c->gpr[RAX], 1);
 }
 
@@ -565,23 +539,23 @@ static void int_n_after_a_load_of_ss_traps_at_its_handler(void **state)
 {
 	start_ss();
 	PUT(0x8e, 0x13, 0xcc);
-	is_db(go(), SYS_HANDLER + EXC_BP, 2, false);
+	is_db(sys_go(), SYS_HANDLER + EXC_BP, 2, false);
 }
 
 static void int1_after_a_load_of_ss_tells_its_trap_too(void **state)
 {
 	start_ss();
 	PUT(0x8e, 0x13, 0xf1);
-	is_db(go(), SYS_CODE + 3, 2, false);
+	is_db(sys_go(), SYS_CODE + 3, 2, false);
 	back(0, 0);
-	assert_int_equal(go(), SYS_HALTED); /* and once only */
+	assert_int_equal(sys_go(), SYS_HALTED); /* and once only */
 }
 
 static void a_fault_after_a_load_of_ss_comes_alone(void **state)
 {
 	start_ss();
 	PUT(0x8e, 0x13, 0x0f, 0x0b);
-	assert_int_equal(go(), EXC_UD);
+	assert_int_equal(sys_go(), EXC_UD);
 	assert_int_equal(sys.c->dr[6], DR6_FIXED);
 }
 
@@ -592,7 +566,7 @@ static void a_code_breakpoint_behind_a_load_of_ss_does_not_hit(void **state)
 	c->gpr[RAX] = SEL_DATA;
 	arm(0, SYS_CODE + 2, DR7_EXEC, LEN1);
 	PUT(0x8e, 0xd0, 0x90, 0x90);
-	assert_int_equal(go(), SYS_HALTED);
+	assert_int_equal(sys_go(), SYS_HALTED);
 }
 
 static void general_detect_behind_a_load_of_ss_is_not_held_off(void **state)
@@ -601,7 +575,7 @@ static void general_detect_behind_a_load_of_ss_is_not_held_off(void **state)
 
 	c->dr[7] |= DR7_GD;
 	PUT(0x8e, 0x13, 0x0f, 0x23, 0xc0);
-	is_db(go(), SYS_CODE + 2, DR6_BD | 2, true);
+	is_db(sys_go(), SYS_CODE + 2, DR6_BD | 2, true);
 }
 
 /* --- order: 6.9, table 6-2 --- */
@@ -616,7 +590,7 @@ static void the_trap_of_an_instruction_comes_before_an_interrupt(void **state)
 	lapic_post(c, 0x40, false);
 	arm(0, AT, DR7_WRITE, LEN1);
 	PUT(0x88, 0x03, 0x90);
-	is_db(go(), SYS_CODE + 2, 1, false);
+	is_db(sys_go(), SYS_CODE + 2, 1, false);
 }
 
 static void an_interrupt_comes_before_a_code_breakpoint(void **state)
@@ -628,10 +602,10 @@ static void an_interrupt_comes_before_a_code_breakpoint(void **state)
 	lapic_post(c, 0x40, false);
 	arm(0, SYS_CODE, DR7_EXEC, LEN1);
 	PUT(0x90);
-	assert_int_equal(go(), 0x40);
+	assert_int_equal(sys_go(), 0x40);
 	assert_int_equal(sys_frame(0, 8), SYS_CODE);
 	back(0, 0);
-	is_db(go(), SYS_CODE, 1, false);
+	is_db(sys_go(), SYS_CODE, 1, false);
 }
 
 static void a_trap_comes_before_the_code_breakpoint_behind_it(void **state)
@@ -640,9 +614,9 @@ static void a_trap_comes_before_the_code_breakpoint_behind_it(void **state)
 	arm(0, AT, DR7_WRITE, LEN1);
 	arm(1, SYS_CODE + 2, DR7_EXEC, LEN1);
 	PUT(0x88, 0x03, 0x90);
-	is_db(go(), SYS_CODE + 2, 1, false);
+	is_db(sys_go(), SYS_CODE + 2, 1, false);
 	back(0, 0);
-	is_db(go(), SYS_CODE + 2, 2, false);
+	is_db(sys_go(), SYS_CODE + 2, 2, false);
 }
 
 static void a_code_breakpoint_comes_before_the_faults_of_its_instruction(void **state)
@@ -651,9 +625,9 @@ static void a_code_breakpoint_comes_before_the_faults_of_its_instruction(void **
 	arm(0, 0x40000, DR7_EXEC, LEN1);
 	sys_page(0x40000, 0);
 	PUT(0xe9, 0xfb, 0x7f, 0x03, 0x00); /* jmp 0x40000 */
-	is_db(go(), 0x40000, 1, false);
+	is_db(sys_go(), 0x40000, 1, false);
 	back(RF_RF, 0);
-	assert_int_equal(go(), EXC_PF);
+	assert_int_equal(sys_go(), EXC_PF);
 }
 
 /* --- state --- */
@@ -670,11 +644,11 @@ static void a_pending_trap_is_part_of_the_state(void **state)
 	assert_int_equal(cpu_set_state(c, s), 0);
 	cpu_get_state(c, s);
 	assert_int_equal(s->debug_pending, 5);
-	is_db(go(), SYS_CODE + 1, 5, false); /* the load of SS still holds it off */
+	is_db(sys_go(), SYS_CODE + 1, 5, false); /* the load of SS still holds it off */
 	s->shadow = 0;
 	s->debug_pending = 5;
 	assert_int_equal(cpu_set_state(c, s), 0);
-	is_db(go(), SYS_CODE, 5, false);
+	is_db(sys_go(), SYS_CODE, 5, false);
 	s->debug_pending = 1 << 4;
 	assert_int_equal(cpu_set_state(c, s), -22);
 	free(s);
@@ -690,7 +664,7 @@ static void loaded_breakpoints_are_armed(void **state)
 	s->dr[0] = AT;
 	s->dr[7] = 0x10402;
 	assert_int_equal(cpu_set_state(c, s), 0);
-	is_db(go(), SYS_CODE + 2, 1, false);
+	is_db(sys_go(), SYS_CODE + 2, 1, false);
 	free(s);
 }
 
@@ -705,54 +679,52 @@ static void watches_of_a_debugger_leave_after_the_access(void **state)
 	debug_rearm(c);
 	c->gpr[RBX] = AT + 0x1002;
 	PUT(0x8a, 0x03, 0x88, 0x03, 0x90); /* a load, a store */
-	assert_int_equal(go(), SYS_OTHER);
+	assert_int_equal(sys_go(), SYS_OTHER);
 	assert_int_equal(sys.run->exit, ENGINE_EXIT_DEBUG);
 	assert_int_equal(sys.run->debug.step, 2);
 	assert_int_equal(sys.run->debug.linear, AT + 0xffe);
 	assert_int_equal(c->gpr[GPR_RIP], SYS_CODE + 4);
 	assert_int_equal(c->dr[6], DR6_FIXED); /* the guest does not see it */
-	assert_int_equal(go(), SYS_HALTED);
+	assert_int_equal(sys_go(), SYS_HALTED);
 }
-
-#define T(name) cmocka_unit_test_teardown(name, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(data_breakpoints_hit_what_overlaps_and_nothing_else),
-		T(breakpoint_addresses_are_aligned_to_their_length),
-		T(a_page_that_was_already_in_the_tlb_is_watched_too),
-		T(every_way_to_memory_is_watched),
-		T(rep_movs_traps_after_the_iteration_that_hit),
-		T(an_instruction_that_faults_has_no_data_trap),
-		T(pushes_of_an_event_hit_before_the_handler_runs),
-		T(a_code_breakpoint_is_a_fault_before_its_instruction),
-		T(a_code_breakpoint_matches_first_bytes_only),
-		T(code_breakpoints_do_not_watch_data),
-		T(rf_holds_for_one_instruction),
-		T(iret_loads_rf),
-		T(faults_push_rf_and_traps_do_not),
-		T(a_repeated_instruction_hits_its_code_breakpoint_once),
-		T(io_breakpoints_need_cr4_de_and_watch_ranges_of_ports),
-		T(string_io_goes_in_runs_unless_a_breakpoint_looks),
-		T(string_output_tells_all_elements_up_to_the_page_end),
-		T(general_detect_is_a_fault_that_pushes_rf),
-		T(a_db_replaces_b_and_keeps_the_other_bits),
-		T(two_breakpoints_are_told_together),
-		T(int1_needs_no_privilege_and_sets_no_bit),
-		T(a_load_of_ss_holds_its_data_trap_until_after_the_next_instruction),
-		T(int_n_after_a_load_of_ss_traps_at_its_handler),
-		T(int1_after_a_load_of_ss_tells_its_trap_too),
-		T(a_fault_after_a_load_of_ss_comes_alone),
-		T(a_code_breakpoint_behind_a_load_of_ss_does_not_hit),
-		T(general_detect_behind_a_load_of_ss_is_not_held_off),
-		T(the_trap_of_an_instruction_comes_before_an_interrupt),
-		T(an_interrupt_comes_before_a_code_breakpoint),
-		T(a_trap_comes_before_the_code_breakpoint_behind_it),
-		T(a_code_breakpoint_comes_before_the_faults_of_its_instruction),
-		T(a_pending_trap_is_part_of_the_state),
-		T(loaded_breakpoints_are_armed),
-		T(watches_of_a_debugger_leave_after_the_access),
+		TEST(data_breakpoints_hit_what_overlaps_and_nothing_else),
+		TEST(breakpoint_addresses_are_aligned_to_their_length),
+		TEST(a_page_that_was_already_in_the_tlb_is_watched_too),
+		TEST(every_way_to_memory_is_watched),
+		TEST(rep_movs_traps_after_the_iteration_that_hit),
+		TEST(an_instruction_that_faults_has_no_data_trap),
+		TEST(pushes_of_an_event_hit_before_the_handler_runs),
+		TEST(a_code_breakpoint_is_a_fault_before_its_instruction),
+		TEST(a_code_breakpoint_matches_first_bytes_only),
+		TEST(code_breakpoints_do_not_watch_data),
+		TEST(rf_holds_for_one_instruction),
+		TEST(iret_loads_rf),
+		TEST(faults_push_rf_and_traps_do_not),
+		TEST(a_repeated_instruction_hits_its_code_breakpoint_once),
+		TEST(io_breakpoints_need_cr4_de_and_watch_ranges_of_ports),
+		TEST(string_io_goes_in_runs_unless_a_breakpoint_looks),
+		TEST(string_output_tells_all_elements_up_to_the_page_end),
+		TEST(general_detect_is_a_fault_that_pushes_rf),
+		TEST(a_db_replaces_b_and_keeps_the_other_bits),
+		TEST(two_breakpoints_are_told_together),
+		TEST(int1_needs_no_privilege_and_sets_no_bit),
+		TEST(a_load_of_ss_holds_its_data_trap_until_after_the_next_instruction),
+		TEST(int_n_after_a_load_of_ss_traps_at_its_handler),
+		TEST(int1_after_a_load_of_ss_tells_its_trap_too),
+		TEST(a_fault_after_a_load_of_ss_comes_alone),
+		TEST(a_code_breakpoint_behind_a_load_of_ss_does_not_hit),
+		TEST(general_detect_behind_a_load_of_ss_is_not_held_off),
+		TEST(the_trap_of_an_instruction_comes_before_an_interrupt),
+		TEST(an_interrupt_comes_before_a_code_breakpoint),
+		TEST(a_trap_comes_before_the_code_breakpoint_behind_it),
+		TEST(a_code_breakpoint_comes_before_the_faults_of_its_instruction),
+		TEST(a_pending_trap_is_part_of_the_state),
+		TEST(loaded_breakpoints_are_armed),
+		TEST(watches_of_a_debugger_leave_after_the_access),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -249,21 +249,15 @@ static void far_transfers_take_code_of_the_same_level_or_conforming(void **state
 	for_all(check_far);
 }
 
-static int teardown(void **state)
-{
-	sys_finish();
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_teardown(ds_takes_readable_segments_of_sufficient_privilege, teardown),
-		cmocka_unit_test_teardown(ss_takes_writable_data_of_exactly_the_cpl, teardown),
-		cmocka_unit_test_teardown(lar_shows_what_the_level_may_know, teardown),
-		cmocka_unit_test_teardown(lsl_gives_limits_of_segments, teardown),
-		cmocka_unit_test_teardown(verr_and_verw_tell_what_could_be_loaded, teardown),
-		cmocka_unit_test_teardown(far_transfers_take_code_of_the_same_level_or_conforming, teardown),
+		TEST(ds_takes_readable_segments_of_sufficient_privilege),
+		TEST(ss_takes_writable_data_of_exactly_the_cpl),
+		TEST(lar_shows_what_the_level_may_know),
+		TEST(lsl_gives_limits_of_segments),
+		TEST(verr_and_verw_tell_what_could_be_loaded),
+		TEST(far_transfers_take_code_of_the_same_level_or_conforming),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,27 +3,17 @@
  * Exits and what follows from them: device accesses and their replay, state taken in the middle of each of
  * them, EOI, doorbells, ROM, HLT, kicks. The same for each host.
  */
-#include "engine_rig.h"
+#include "engine_scenes.h"
 
 #include "host/loop.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 #include <cmocka.h>
-
-static int teardown(void **state)
-{
-	erig_finish();
-	return 0;
-}
 
 /* Every way to a device; RBX is one in memory, RSI and RDI pass over both. */
 GUEST(devices,
@@ -70,8 +60,7 @@ GUEST(devices,
 static void load_devices(void)
 {
 	ERIG_LOAD(ERIG_CODE, devices);
-	for (unsigned i = 0; i < 64; i++)
-		erig_poke(ERIG_DATA + i, 1, 0xa0 + i);
+	fill_data();
 	erig_long_mode(0, ERIG_CODE);
 }
 
@@ -145,79 +134,25 @@ static void each_access_leaves_once_in_program_order(void **state)
 	assert_int_equal(n, erig.log_count);
 }
 
-/* Everything that is compared at the end of a run. */
-struct outcome {
-	struct vcpu_state s;
-	unsigned count;
-	struct erig_access log[ERIG_LOG_MAX];
-	uint8_t data[0x1000];
-};
-
-static struct outcome *outcome(void)
-{
-	struct outcome *o = calloc(1, sizeof(*o));
-
-	assert_non_null(o);
-	erig_settle(0);
-	erig_get(0, &o->s);
-	o->count = erig.log_count;
-	memcpy(o->log, erig.log, sizeof(o->log));
-	assert_int_equal(ram_read(erig.ram, ERIG_DATA, o->data, sizeof(o->data)), 0);
-	return o;
-}
-
 static void assert_same(const struct outcome *a, const struct outcome *b)
 {
-	assert_int_equal(a->count, b->count);
-	assert_memory_equal(a->log, b->log, sizeof(a->log));
-	assert_memory_equal(a->data, b->data, sizeof(a->data));
-	assert_memory_equal(a->s.gpr, b->s.gpr, sizeof(a->s.gpr));
-	assert_int_equal(a->s.rip, b->s.rip);
-	assert_int_equal(a->s.rflags, b->s.rflags);
+	assert_outcomes_alike(a, b);
 	assert_memory_equal(a->s.xsave, b->s.xsave, sizeof(a->s.xsave));
 	assert_memory_equal(a->s.lapic, b->s.lapic, sizeof(a->s.lapic));
-	assert_int_equal(a->s.activity, b->s.activity);
-}
-
-/* Runs to the end; after exit number @at (from 1; 0: never) the vCPU moves to a fresh engine. */
-static struct outcome *run_moving(unsigned at, unsigned *exits)
-{
-	unsigned n = 0;
-
-	for (;;) {
-		assert_int_equal(erig.ops->vcpu_run(erig.e->vcpu[0]), 0);
-		if (!erig_answer(0))
-			break;
-		if (++n == at) {
-			struct vcpu_state *s = calloc(1, sizeof(*s));
-
-			assert_non_null(s);
-			erig_settle(0);
-			erig_get(0, s);
-			erig_renew(1);
-			erig_set(0, s);
-			free(s);
-		}
-	}
-	assert_int_equal(erig.e->vcpu[0]->run->exit, ENGINE_EXIT_HALT);
-	if (exits)
-		*exits = n;
-	return outcome();
 }
 
 static void a_vcpu_moved_at_any_access_goes_on_identically(void **state)
 {
 	struct outcome *want, *got;
-	unsigned exits;
 
 	erig_start(1);
 	load_devices();
-	want = run_moving(0, &exits);
-	assert_in_range(exits, 40, 200);
-	for (unsigned at = 1; at <= exits; at++) {
+	want = run_moving(0, NULL);
+	assert_in_range(want->exits, 40, 200);
+	for (unsigned at = 1; at <= want->exits; at++) {
 		erig_start(1);
 		load_devices();
-		got = run_moving(at, NULL);
+		got = run_moving(at, erig_host);
 		assert_same(got, want);
 		free(got);
 	}
@@ -226,39 +161,18 @@ static void a_vcpu_moved_at_any_access_goes_on_identically(void **state)
 
 /* --- EOI --- */
 
-GUEST(eoi_main, "sti\n1: inc %rax; cmp $2, %rcx; jne 1b\ncli\nhlt");
-GUEST(eoi_handler, "mov $0xfee000b0, %r10d\nmovl $0, (%r10)\ninc %rcx\niretq");
-
-static void start_eoi(void)
-{
-	static const struct engine_msi level = { .address = 0xfee00000, .data = 0xc000 | 0x51 },
-				       edge = { .address = 0xfee00000, .data = 0x61 };
-	struct engine_msi route[2] = { level, edge };
-
-	erig_start(1);
-	ERIG_LOAD(ERIG_CODE, eoi_main);
-	ERIG_LOAD(ERIG_CODE + 0x100, eoi_handler);
-	erig_vector(0x51, ERIG_CODE + 0x100);
-	erig_vector(0x61, ERIG_CODE + 0x100);
-	erig_long_mode(0, ERIG_CODE);
-	assert_int_equal(erig.ops->set_routes(erig.e, route, 2), 0);
-	assert_int_equal(erig.ops->msi(erig.e, &level), 0);
-	assert_int_equal(erig.ops->msi(erig.e, &edge), 0);
-}
-
 static void the_eoi_of_a_level_interrupt_leaves_and_that_of_an_edge_does_not(void **state)
 {
 	struct outcome *want, *got;
-	unsigned exits;
 
 	start_eoi();
-	want = run_moving(0, &exits);
-	assert_int_equal(exits, 1);
+	want = run_moving(0, NULL);
+	assert_int_equal(want->exits, 1);
 	assert_int_equal(want->log[0].kind, 'e');
 	assert_int_equal(want->log[0].addr, 0x51);
 	assert_int_equal(want->s.gpr[RCX], 2);
 	start_eoi();
-	got = run_moving(1, NULL);
+	got = run_moving(1, erig_host);
 	want->s.gpr[RAX] = got->s.gpr[RAX]; /* time */
 	assert_same(got, want);
 	free(got);
@@ -281,30 +195,15 @@ GUEST(ring,
       "movups %xmm0, -8(%rbx)\n"   /* a device, then eight bytes at the bell: not its length */
       "hlt");
 
-static uint64_t rung(int fd)
-{
-	uint64_t v = 0;
-
-	return read(fd, &v, 8) == 8 ? v : 0;
-}
-
 static void doorbells_ring_once_and_do_not_exit(void **state)
 {
-	struct engine_doorbell bell[3] = {
-		{ .address = ERIG_DEVICE, .len = 4 },
-		{ .address = ERIG_DEVICE + 4, .len = 4, .match = true, .value = 5 },
-		{ .address = 0x300, .len = 0, .pio = true },
-	};
+	struct engine_doorbell bell[DOORBELLS];
 	unsigned n = 0;
 
 	erig_start(1);
 	ERIG_LOAD(ERIG_CODE, ring);
 	erig_long_mode(0, ERIG_CODE);
-	for (unsigned i = 0; i < 3; i++) {
-		bell[i].fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-		assert_int_equal(erig.ops->add_doorbell(erig.e, &bell[i]), 0);
-		assert_int_equal(erig.ops->add_doorbell(erig.e, &bell[i]), -EEXIST);
-	}
+	add_doorbells(bell);
 	assert_int_equal(erig_run(0), ENGINE_EXIT_HALT);
 	assert_int_equal(rung(bell[0].fd), 2);
 	assert_int_equal(rung(bell[1].fd), 1);
@@ -317,16 +216,7 @@ static void doorbells_ring_once_and_do_not_exit(void **state)
 	expect(&n, 'm', true, ERIG_DEVICE - 8, 8);
 	expect(&n, 'm', true, ERIG_DEVICE, 8);
 	assert_int_equal(n, erig.log_count);
-
-	for (unsigned i = 0; i < 3; i++) {
-		assert_int_equal(erig.ops->remove_doorbell(erig.e, &bell[i]), 0);
-		assert_int_equal(erig.ops->remove_doorbell(erig.e, &bell[i]), -ENOENT);
-	}
-	erig_long_mode(0, ERIG_CODE);
-	assert_int_equal(erig_run(0), ENGINE_EXIT_HALT);
-	assert_int_equal(rung(bell[0].fd) + rung(bell[1].fd) + rung(bell[2].fd), 0);
-	for (unsigned i = 0; i < 3; i++)
-		close(bell[i].fd);
+	remove_doorbells(bell);
 }
 
 /* Across a bell and a device: the bell does not ring again when the instruction is replayed. */
@@ -392,51 +282,15 @@ static void an_fxsave_into_a_device_comes_to_its_end(void **state)
 
 /* --- HLT and kicks --- */
 
-static void *kicker(void *vcpu)
-{
-	usleep(20000);
-	erig.ops->vcpu_kick(vcpu);
-	return NULL;
-}
-
-GUEST(spin, "1: jmp 1b");
-GUEST(sleep, "sti\n1: hlt; jmp 1b");
-
-static void kick_after(unsigned vcpu)
-{
-	pthread_t t;
-
-	assert_int_equal(pthread_create(&t, NULL, kicker, erig.e->vcpu[vcpu]), 0);
-	assert_int_equal(erig.ops->vcpu_run(erig.e->vcpu[vcpu]), 0);
-	pthread_join(t, NULL);
-	assert_int_equal(erig.e->vcpu[vcpu]->run->exit, ENGINE_EXIT_KICK);
-}
-
 static void a_kick_ends_a_loop_and_a_halt_and_the_next_run(void **state)
 {
-	erig_start(1);
-	ERIG_LOAD(ERIG_CODE, spin);
-	ERIG_LOAD(ERIG_CODE + 0x100, sleep);
-	erig_long_mode(0, ERIG_CODE);
-	kick_after(0);
-	erig_long_mode(0, ERIG_CODE + 0x100);
-	kick_after(0);
-	kick_after(0);
-	erig.ops->vcpu_kick(erig.e->vcpu[0]);
-	assert_int_equal(erig.ops->vcpu_run(erig.e->vcpu[0]), 0);
-	assert_int_equal(erig.e->vcpu[0]->run->exit, ENGINE_EXIT_KICK);
+	scene_kicks_end_a_loop_and_a_halt_and_the_next_run();
 }
 
 /* Many, against lost wake-ups: the MSI always ends the HLT. */
 GUEST(halts, "1: cmp %rcx, 0x20000; je 2f; sti; hlt; cli; jmp 1b\n2: hlt");
-GUEST(halts_handler, "inc %rcx\nmov %rcx, 0x20008\nmov $0xfee000b0, %r10d\nmovl $0, (%r10)\niretq");
+GUEST(halts_handler, "inc %rcx\nmov %rcx, 0x20008\n" GUEST_EOI "iretq");
 enum { HALTS = 3000 };
-
-static void *runner(void *vcpu)
-{
-	erig_run((unsigned)(uintptr_t)vcpu);
-	return NULL;
-}
 
 static void an_msi_always_ends_a_halt(void **state)
 {
@@ -450,7 +304,7 @@ static void an_msi_always_ends_a_halt(void **state)
 	erig_vector(0x51, ERIG_CODE + 0x100);
 	erig_poke(0x20000, 8, HALTS);
 	erig_long_mode(0, ERIG_CODE);
-	assert_int_equal(pthread_create(&t, NULL, runner, NULL), 0);
+	t = erig_run_beside(0);
 	for (uint64_t i = 1; i <= HALTS; i++) {
 		assert_int_equal(erig.ops->msi(erig.e, &msi), 0);
 		while (erig_peek(0x20008, 8) < i) {
@@ -460,44 +314,17 @@ static void an_msi_always_ends_a_halt(void **state)
 		if (i % 7 == 0)
 			erig.ops->vcpu_kick(erig.e->vcpu[0]);
 	}
-	pthread_join(t, NULL);
-	assert_int_equal(erig.e->vcpu[0]->run->exit, ENGINE_EXIT_HALT);
+	assert_int_equal(erig_join(t), ENGINE_EXIT_HALT);
 }
 
 static void an_nmi_ends_a_halt_that_was_told(void **state)
 {
-	struct vcpu_state s;
-
-	erig_start(1);
-	erig_poke(ERIG_CODE, 1, 0xf4);
-	erig_long_mode(0, ERIG_CODE);
-	assert_int_equal(erig_run(0), ENGINE_EXIT_HALT);
-	erig.ops->vcpu_nmi(erig.e->vcpu[0]);
-	assert_int_equal(erig_run(0), ENGINE_EXIT_HALT);
-	erig_get(0, &s);
-	assert_int_equal(s.rip, ERIG_HANDLER + 2 + 1);
-	assert_int_equal(s.nmi_masked, 1);
+	scene_an_nmi_ends_a_halt_with_interrupts_off();
 }
 
 static void an_extint_is_taken_in_its_window(void **state)
 {
-	struct vcpu_state s;
-
-	erig_start(1);
-	ERIG_LOAD(ERIG_CODE, sleep);
-	erig_long_mode(0, ERIG_CODE);
-	atomic_store(&erig.e->vcpu[0]->run->request_extint, 1);
-	assert_int_equal(erig_run(0), ENGINE_EXIT_EXTINT_WINDOW);
-	assert_true(erig.e->vcpu[0]->run->extint_ready);
-	atomic_store(&erig.e->vcpu[0]->run->request_extint, 0);
-	assert_int_equal(erig.ops->vcpu_extint(erig.e->vcpu[0], 0x33), 0);
-	/* a state taken in between has it */
-	erig_get(0, &s);
-	assert_true(s.extint_pending);
-	assert_int_equal(s.extint_vector, 0x33);
-	assert_int_equal(erig_run(0), ENGINE_EXIT_HALT);
-	erig_get(0, &s);
-	assert_int_equal(s.rip, ERIG_HANDLER + 0x33 + 1);
+	scene_an_extint_is_taken_in_its_window();
 }
 
 /* Runs until an exit that is no load; loads find @len bytes of @code at @base, and ones around them. */
@@ -561,19 +388,8 @@ static void code_in_a_device_runs_and_may_load_from_it(void **state)
 
 static void a_triple_fault_leaves_with_shutdown(void **state)
 {
-	struct vcpu_state s;
-
-	erig_start(1);
-	erig_poke(ERIG_CODE, 2, 0x0b0f);
-	erig_long_mode(0, ERIG_CODE);
-	erig_get(0, &s);
-	s.idt.limit = 0;
-	erig_set(0, &s);
-	assert_int_equal(erig_run(0), ENGINE_EXIT_SHUTDOWN);
-	assert_int_equal(erig.e->vcpu[0]->run->shutdown.triple_fault, 1);
+	scene_a_triple_fault_leaves_with_shutdown();
 }
-
-#define TEST(name) cmocka_unit_test_teardown(name, teardown)
 
 int main(int argc, char **argv)
 {

@@ -30,12 +30,6 @@
 
 enum hostile { HONEST, WILD_RESULTS, SHORT_REPLY, DEAF, WILD_WORDS };
 
-static int teardown(void **state)
-{
-	erig_finish();
-	return 0;
-}
-
 /* --- the hostile process --- */
 
 static _Noreturn void hostile_main(uint8_t *ram, enum hostile how)
@@ -74,16 +68,9 @@ static _Noreturn void hostile_main(uint8_t *ram, enum hostile how)
 
 static void start_hostile(enum hostile how)
 {
-	struct engine_config config = { .vcpus = 1, .clock = &erig.clock };
-	struct error err;
-
 	erig_start(1);
-	erig.ops->destroy(erig.e);
-	erig.e = NULL;
 	erig_poke(0, 1, how);
-	config.ram = erig.ram;
-	assert_int_equal(engine_create("soft,host=process", &config, &erig.e, NULL, 0, &err), 0);
-	erig.ops = erig.e->ops;
+	erig_renew(1);
 }
 
 static void results_of_the_process_are_cut_to_what_they_mean(void **state)
@@ -226,8 +213,6 @@ static void an_engine_leaves_no_descriptor_and_no_process_behind(void **state)
 	assert_int_equal(open_files(), before);
 	assert_int_equal(erig_child(), -1);
 }
-
-#define TEST(name) cmocka_unit_test_teardown(name, teardown)
 
 int main(int argc, char **argv)
 {

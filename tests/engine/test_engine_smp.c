@@ -7,29 +7,11 @@
 
 #include "host/loop.h"
 
-#include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <unistd.h>
 #include <cmocka.h>
-
-static int teardown(void **state)
-{
-	erig_finish();
-	return 0;
-}
-
-static void *runner(void *vcpu)
-{
-	erig_run((unsigned)(uintptr_t)vcpu);
-	return NULL;
-}
-
-static void spawn(pthread_t *t, unsigned vcpu)
-{
-	assert_int_equal(pthread_create(t, NULL, runner, (void *)(uintptr_t)vcpu), 0);
-}
 
 /* Waits until the word at @gpa is @value. */
 static void wait_for(uint64_t gpa, uint64_t value)
@@ -71,10 +53,10 @@ static void init_and_sipi_start_a_vcpu_in_real_mode(void **state)
 	erig_long_mode(0, ERIG_CODE);
 	erig_get(1, &s);
 	assert_int_equal(s.activity, VCPU_WAIT_SIPI);
-	spawn(&t[1], 1);
-	spawn(&t[0], 0);
-	pthread_join(t[0], NULL);
-	pthread_join(t[1], NULL);
+	t[1] = erig_run_beside(1);
+	t[0] = erig_run_beside(0);
+	erig_join(t[0]);
+	erig_join(t[1]);
 	erig_get(1, &s);
 	assert_int_equal(s.seg[SEG_CS].selector, 0x3100);
 	assert_int_equal(s.rip, sizeof(second));
@@ -101,29 +83,26 @@ enum { LOCKERS = 3, LOCKS = 1000 };
 static void locked_operations_across_pages_are_atomic(void **state)
 {
 	pthread_t t[LOCKERS + 1];
-	struct vcpu_state s;
 
 	erig_start(LOCKERS + 1);
 	ERIG_LOAD(ERIG_CODE, locks);
 	ERIG_LOAD(ERIG_CODE + 0x100, asleep);
 	for (unsigned i = 0; i < LOCKERS; i++) {
 		erig_long_mode(i, ERIG_CODE);
-		erig_get(i, &s);
-		s.gpr[RCX] = LOCKS;
-		s.gpr[RDX] = 1;
-		erig_set(i, &s);
+		erig_set_reg(i, RCX, LOCKS);
+		erig_set_reg(i, RDX, 1);
 	}
 	erig_long_mode(LOCKERS, ERIG_CODE + 0x100); /* one that sleeps all the time */
 	for (unsigned i = 0; i <= LOCKERS; i++)
-		spawn(&t[i], i);
+		t[i] = erig_run_beside(i);
 	for (unsigned i = 0; i < LOCKERS; i++)
-		pthread_join(t[i], NULL);
+		erig_join(t[i]);
 	assert_int_equal(erig_peek(0x20ffe, 4), LOCKERS * LOCKS);
 	assert_int_equal(erig_peek(0x2003c, 8), LOCKERS * LOCKS);
 	assert_int_equal(erig_peek(0x20080, 8), LOCKERS * LOCKS);
 	assert_int_equal(erig_peek(0x21ffd, 4), LOCKERS * LOCKS);
 	erig.ops->vcpu_nmi(erig.e->vcpu[LOCKERS]); /* its handler ends it */
-	pthread_join(t[LOCKERS], NULL);
+	erig_join(t[LOCKERS]);
 }
 
 /* --- cross-modifying code: 8.1.3 --- */
@@ -145,19 +124,16 @@ static void start_caller(unsigned vcpus)
 
 static void code_that_another_vcpu_rewrites_is_seen(void **state)
 {
-	struct vcpu_state s;
 	pthread_t t[2];
 
 	start_caller(2);
 	ERIG_LOAD(ERIG_CODE + 0x100, writer);
 	erig_long_mode(1, ERIG_CODE + 0x100);
-	erig_get(1, &s);
-	s.gpr[R9] = 200;
-	erig_set(1, &s);
-	spawn(&t[0], 0);
-	spawn(&t[1], 1);
-	pthread_join(t[0], NULL);
-	pthread_join(t[1], NULL);
+	erig_set_reg(1, R9, 200);
+	t[0] = erig_run_beside(0);
+	t[1] = erig_run_beside(1);
+	erig_join(t[0]);
+	erig_join(t[1]);
 	assert_int_equal(erig_peek(0x20000, 8), 0xffff);
 }
 
@@ -166,13 +142,13 @@ static void code_that_the_monitor_rewrites_is_seen(void **state)
 	pthread_t t;
 
 	start_caller(1);
-	spawn(&t, 0);
+	t = erig_run_beside(0);
 	for (unsigned i = 1; i < 200; i++) {
 		wait_for(0x20000, i);
 		erig_poke(0x11001, 4, i + 1);
 	}
 	erig_poke(0x11001, 4, 0xffff);
-	pthread_join(t, NULL);
+	erig_join(t);
 }
 
 /* The kernel's stores, announced before and after. */
@@ -184,19 +160,17 @@ static void code_that_is_read_from_a_file_is_seen(void **state)
 	int fd[2];
 
 	start_caller(1);
-	spawn(&t, 0);
+	t = erig_run_beside(0);
 	wait_for(0x20000, 1);
 	assert_int_equal(pipe(fd), 0);
 	assert_int_equal(write(fd[1], &end, 4), 4);
 	assert_int_equal(ram_write_begin(erig.ram, 0x11001, 4, iov, 2), 1);
 	assert_int_equal(readv(fd[0], iov, 1), 4);
 	ram_write_end(erig.ram, 0x11001, 4);
-	pthread_join(t, NULL);
+	erig_join(t);
 	close(fd[0]);
 	close(fd[1]);
 }
-
-#define TEST(name) cmocka_unit_test_teardown(name, teardown)
 
 int main(int argc, char **argv)
 {

@@ -20,12 +20,6 @@ enum { SLOT5 = 5 * 8 };
 
 static const uint64_t table[4] = { T0, T1, T2, T3 };
 
-static int teardown(void **state)
-{
-	sys_finish();
-	return 0;
-}
-
 /* Four levels to PAGE, everything allowed. */
 static struct cpu *long_mode(void)
 {
@@ -442,8 +436,6 @@ static void fetches_of_32_bit_paging_do_not_set_id(void **state)
 	c->cr4 |= CR4_SMEP;
 	assert_int_equal(walk(0xfffff000, MMU_EXEC, WALK_USER, NULL), PF_U | PF_I);
 }
-
-#define TEST(name) cmocka_unit_test_teardown(name, teardown)
 
 int main(void)
 {

@@ -16,12 +16,6 @@ enum { P = 1, W = 2, U = 4, A = 0x20, D = 0x40, PS = 0x80, G = 0x100 };
 #define LIN (5ull << 39)
 #define TOP 0xfffffffffffff000ull
 
-static int teardown(void **state)
-{
-	sys_finish();
-	return 0;
-}
-
 static struct cpu *start(enum sys_mode mode, unsigned cpl)
 {
 	sys_start(mode, cpl);
@@ -218,9 +212,7 @@ static void accesses_and_code_wrap_at_4_gib_in_32_bit_code(void **state)
 	sys_poke(PAGE + 0xffd, 3, 0x88b890);
 	sys_poke(0, 8, 0xf4556677);
 	c->gpr[GPR_RIP] = 0xfffffffd;
-	c->activity = VCPU_RUNNING;
-	c->halt_told = 0;
-	cpu_run(c);
+	sys_go_to_exit();
 	assert_int_equal(sys.run->exit, ENGINE_EXIT_HALT);
 	assert_int_equal(c->gpr[RAX], 0x55667788);
 	assert_int_equal(c->gpr[GPR_RIP], 4);
@@ -462,9 +454,7 @@ static void an_instruction_across_pages_follows_its_second_page(void **state)
 	sys_poke(PAGE2 + 0x1000, 4, 0xf43333); /* the other second page */
 	for (unsigned i = 0; i < 4; i++) {
 		c->gpr[GPR_RIP] = LIN + 0xffd;
-		c->activity = VCPU_RUNNING;
-		c->halt_told = 0;
-		cpu_run(c);
+		sys_go_to_exit();
 		assert_int_equal(sys.run->exit, ENGINE_EXIT_HALT);
 		assert_int_equal(c->gpr[RAX], i < 2 ? 0x22221111 : 0x33331111);
 		if (i == 1) {
@@ -476,9 +466,7 @@ static void an_instruction_across_pages_follows_its_second_page(void **state)
 	map(1, 0);
 	mmu_flush_page(c, LIN + 0x1000);
 	c->gpr[GPR_RIP] = LIN + 0xffd;
-	c->activity = VCPU_RUNNING;
-	c->halt_told = 0;
-	cpu_run(c);
+	sys_go_to_exit();
 	assert_int_equal(c->gpr[GPR_RIP], SYS_HANDLER + EXC_PF + 1);
 	assert_true(c->cr2 == LIN + 0x1000);
 	assert_true(sys_frame(1, 8) == LIN + 0xffd);
@@ -535,8 +523,6 @@ static void a_block_that_rewrites_its_next_instruction_runs_the_new_one(void **s
 		assert_int_equal(sys_run(code, n), SYS_HALTED);
 	}
 }
-
-#define TEST(name) cmocka_unit_test_teardown(name, teardown)
 
 int main(void)
 {

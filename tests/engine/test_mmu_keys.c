@@ -21,13 +21,6 @@ enum { SLOT5 = 5 * 8 };
 
 static const uint64_t table[5] = { T4, T3, T2, T1, T0 };
 
-static int teardown(void **state)
-{
-	sys_model = NULL;
-	sys_finish();
-	return 0;
-}
-
 static int walk(uint64_t linear, enum mmu_access access, enum walk_as as, struct walk *w)
 {
 	struct walk own;
@@ -455,8 +448,6 @@ static void enabling_pae_paging_checks_the_pdptes(void **state)
 	assert_int_equal(mov_cr(0, sys.c->cr0 | CR0_PG), EXC_GP);
 	assert_false(sys.c->cr0 & CR0_PG);
 }
-
-#define TEST(name) cmocka_unit_test_teardown(name, teardown)
 
 int main(void)
 {

@@ -13,13 +13,6 @@
 #define ONES (~0ull)
 enum { VALUES = 6 };
 
-static int teardown(void **state)
-{
-	sys_model = NULL;
-	sys_finish();
-	return 0;
-}
-
 /* RDMSR, WRMSR: 0, or -1 when the instruction raised #GP(0) */
 static int rd(uint32_t msr, uint64_t *v)
 {
@@ -269,8 +262,6 @@ static void ia32e_mode_is_entered_as_the_manual_says(void **state)
 		assert_int_equal(!!(sys.c->efer & EFER_LMA), pae && !l);
 	}
 }
-
-#define TEST(name) cmocka_unit_test_teardown(name, teardown)
 
 int main(void)
 {

@@ -5,7 +5,8 @@
  */
 #include "engine_rig.h"
 
-#include <pthread.h>
+#include "host/loop.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -47,20 +48,6 @@ GUEST(ring,
       "1: mov " FLAG_AT ", %ebx; and $3, %ebx; cmp %esi, %ebx; je 2f; pause; jmp 1b\n"
       "2: lock incl " FLAG_AT "; dec %rdi; jnz 1b; hlt\n");
 
-static int teardown(void **state)
-{
-	erig_finish();
-	return 0;
-}
-
-static uint64_t now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 static void start(const char *model, unsigned vcpus)
 {
 	erig_model = cpu_model_find(model);
@@ -71,52 +58,12 @@ static void start(const char *model, unsigned vcpus)
 		erig_long_mode(1, SECOND);
 }
 
-static void set(unsigned vcpu, unsigned reg, uint64_t v)
-{
-	struct vcpu_state s;
-
-	erig_get(vcpu, &s);
-	s.gpr[reg] = v;
-	erig_set(vcpu, &s);
-}
-
-static uint64_t get(unsigned vcpu, unsigned reg)
-{
-	struct vcpu_state s;
-
-	erig_get(vcpu, &s);
-	return s.gpr[reg];
-}
-
 static uint64_t rip(unsigned vcpu)
 {
 	struct vcpu_state s;
 
 	erig_get(vcpu, &s);
 	return s.rip;
-}
-
-static void *run_thread(void *arg)
-{
-	unsigned vcpu = (unsigned)(uintptr_t)arg;
-
-	return (void *)(uintptr_t)erig_run(vcpu);
-}
-
-static pthread_t run_beside(unsigned vcpu)
-{
-	pthread_t t;
-
-	assert_int_equal(pthread_create(&t, NULL, run_thread, (void *)(uintptr_t)vcpu), 0);
-	return t;
-}
-
-static void halts(pthread_t t)
-{
-	void *exit;
-
-	pthread_join(t, &exit);
-	assert_int_equal((uintptr_t)exit, ENGINE_EXIT_HALT);
 }
 
 static void wait_until_ready(void)
@@ -159,7 +106,7 @@ static void mwait_without_monitor_does_not_wait(void **state)
 	start("max", 1);
 	ERIG_LOAD(ERIG_CODE, alone);
 	assert_int_equal(erig_run(0), ENGINE_EXIT_HALT);
-	assert_int_equal(get(0, RBX), 7);
+	assert_int_equal(erig_reg(0, RBX), 7);
 }
 
 static void a_store_between_monitor_and_mwait_is_not_missed(void **state)
@@ -167,7 +114,7 @@ static void a_store_between_monitor_and_mwait_is_not_missed(void **state)
 	start("max", 1);
 	ERIG_LOAD(ERIG_CODE, store_between);
 	assert_int_equal(erig_run(0), ENGINE_EXIT_HALT);
-	assert_int_equal(get(0, RBX), 5);
+	assert_int_equal(erig_reg(0, RBX), 5);
 }
 
 /* --- what ends the wait --- */
@@ -179,11 +126,11 @@ static void a_store_of_another_vcpu_ends_the_wait(void **state)
 	start("max", 2);
 	ERIG_LOAD(ERIG_CODE, wait);
 	ERIG_LOAD(SECOND, wake);
-	set(1, RDI, 9);
-	t = run_beside(1);
+	erig_set_reg(1, RDI, 9);
+	t = erig_run_beside(1);
 	assert_int_equal(erig_run(0), ENGINE_EXIT_HALT);
-	assert_int_equal(get(0, RBX), 9); /* so it waited */
-	halts(t);
+	assert_int_equal(erig_reg(0, RBX), 9); /* so it waited */
+	assert_int_equal(erig_join(t), ENGINE_EXIT_HALT);
 }
 
 static void a_store_of_the_same_value_ends_the_wait(void **state)
@@ -193,9 +140,9 @@ static void a_store_of_the_same_value_ends_the_wait(void **state)
 	start("max", 2);
 	ERIG_LOAD(ERIG_CODE, wait);
 	ERIG_LOAD(SECOND, wake);
-	t = run_beside(1);
+	t = erig_run_beside(1);
 	assert_int_equal(erig_run(0), ENGINE_EXIT_HALT);
-	halts(t);
+	assert_int_equal(erig_join(t), ENGINE_EXIT_HALT);
 }
 
 static void a_store_of_a_device_ends_the_wait(void **state)
@@ -204,11 +151,11 @@ static void a_store_of_a_device_ends_the_wait(void **state)
 
 	start("max", 1);
 	ERIG_LOAD(ERIG_CODE, wait);
-	t = run_beside(0);
+	t = erig_run_beside(0);
 	wait_until_ready();
 	erig_poke(FLAG, 4, 3);
-	halts(t);
-	assert_int_equal(get(0, RBX), 3);
+	assert_int_equal(erig_join(t), ENGINE_EXIT_HALT);
+	assert_int_equal(erig_reg(0, RBX), 3);
 }
 
 static void an_nmi_ends_the_wait(void **state)
@@ -217,10 +164,10 @@ static void an_nmi_ends_the_wait(void **state)
 
 	start("max", 1);
 	ERIG_LOAD(ERIG_CODE, wait);
-	t = run_beside(0);
+	t = erig_run_beside(0);
 	wait_until_ready();
 	erig.ops->vcpu_nmi(erig.e->vcpu[0]);
-	halts(t);
+	assert_int_equal(erig_join(t), ENGINE_EXIT_HALT);
 	assert_int_equal(rip(0), ERIG_HANDLER + 2 + 1);
 }
 
@@ -234,16 +181,16 @@ static void a_masked_interrupt_ends_the_wait_only_when_asked_for(void **state)
 
 		start("max", 1);
 		ERIG_LOAD(ERIG_CODE, wait);
-		set(0, RSI, asked);
-		t = run_beside(0);
+		erig_set_reg(0, RSI, asked);
+		t = erig_run_beside(0);
 		wait_until_ready();
 		assert_int_equal(erig.ops->msi(erig.e, &msi), 0);
 		if (!asked) {
 			usleep(20000);
 			erig_poke(FLAG, 4, 8);
 		}
-		halts(t);
-		assert_int_equal(get(0, RBX), asked ? 0 : 8);
+		assert_int_equal(erig_join(t), ENGINE_EXIT_HALT);
+		assert_int_equal(erig_reg(0, RBX), asked ? 0 : 8);
 		assert_true(rip(0) < ERIG_HANDLER || rip(0) > ERIG_HANDLER + 256); /* IF is clear: no handler */
 	}
 }
@@ -258,7 +205,7 @@ static void the_wait_takes_no_host_time(void **state)
 		return; /* the thread whose time is looked at is not ours */
 	start("max", 1);
 	ERIG_LOAD(ERIG_CODE, wait);
-	t = run_beside(0);
+	t = erig_run_beside(0);
 	wait_until_ready();
 	assert_int_equal(pthread_getcpuclockid(t, &clock), 0);
 	clock_gettime(clock, &before);
@@ -266,7 +213,7 @@ static void the_wait_takes_no_host_time(void **state)
 	clock_gettime(clock, &after);
 	assert_true((after.tv_sec - before.tv_sec) * 1000000000ll + after.tv_nsec - before.tv_nsec < 40 * MS);
 	erig_poke(FLAG, 4, 1);
-	halts(t);
+	assert_int_equal(erig_join(t), ENGINE_EXIT_HALT);
 }
 
 /* A vCPU that waits is saved behind its MWAIT, which may end for any reason. */
@@ -290,7 +237,7 @@ static void a_waiting_vcpu_is_saved_as_running(void **state)
 	assert_int_equal(s.activity, VCPU_RUNNING);
 	erig_set(0, &s);
 	assert_int_equal(erig_run(0), ENGINE_EXIT_HALT);
-	assert_int_equal(get(0, RBX), 0);
+	assert_int_equal(erig_reg(0, RBX), 0);
 }
 
 /* Each lost wake-up would cost a poll's millisecond at best. */
@@ -303,15 +250,15 @@ static void no_wake_up_is_lost(void **state)
 	start("max", 2);
 	ERIG_LOAD(ERIG_CODE, pingpong);
 	ERIG_LOAD(SECOND, pingpong);
-	set(0, RDI, TURNS);
-	set(1, RDI, TURNS);
-	set(1, RSI, 1);
-	begin = now();
-	t = run_beside(1);
+	erig_set_reg(0, RDI, TURNS);
+	erig_set_reg(1, RDI, TURNS);
+	erig_set_reg(1, RSI, 1);
+	begin = host_monotonic_ns();
+	t = erig_run_beside(1);
 	assert_int_equal(erig_run(0), ENGINE_EXIT_HALT);
-	halts(t);
+	assert_int_equal(erig_join(t), ENGINE_EXIT_HALT);
 	assert_int_equal(erig_peek(FLAG, 4), 2 * TURNS);
-	print_message("%u hand-overs: %.1f us each\n", 2 * TURNS, (double)(now() - begin) / 1000 / (2 * TURNS));
+	print_message("%u hand-overs: %.1f us each\n", 2 * TURNS, (double)(host_monotonic_ns() - begin) / 1000 / (2 * TURNS));
 }
 
 /* PAUSE: on fewer host CPUs than vCPUs, a turn must not have to wait for the host to take a spinning one off. */
@@ -326,36 +273,34 @@ static void spinning_vcpus_let_each_other_run(void **state)
 	ERIG_LOAD(ERIG_CODE, ring);
 	for (unsigned i = 0; i < VCPUS; i++) {
 		erig_long_mode(i, ERIG_CODE);
-		set(i, RDI, TURNS);
-		set(i, RSI, i);
+		erig_set_reg(i, RDI, TURNS);
+		erig_set_reg(i, RSI, i);
 	}
-	begin = now();
+	begin = host_monotonic_ns();
 	for (unsigned i = 0; i < VCPUS; i++)
-		t[i] = run_beside(i);
+		t[i] = erig_run_beside(i);
 	for (unsigned i = 0; i < VCPUS; i++)
-		halts(t[i]);
+		assert_int_equal(erig_join(t[i]), ENGINE_EXIT_HALT);
 	assert_int_equal(erig_peek(FLAG, 4), TURNS * VCPUS);
-	print_message("%u turns: %.1f us each\n", TURNS * VCPUS, (double)(now() - begin) / 1000 / (TURNS * VCPUS));
+	print_message("%u turns: %.1f us each\n", TURNS * VCPUS, (double)(host_monotonic_ns() - begin) / 1000 / (TURNS * VCPUS));
 }
-
-#define T(name) cmocka_unit_test_teardown(name, teardown)
 
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		T(a_model_without_monitor_has_neither),
-		T(unknown_extensions_are_gp),
-		T(mwait_without_monitor_does_not_wait),
-		T(a_store_between_monitor_and_mwait_is_not_missed),
-		T(a_store_of_another_vcpu_ends_the_wait),
-		T(a_store_of_the_same_value_ends_the_wait),
-		T(a_store_of_a_device_ends_the_wait),
-		T(an_nmi_ends_the_wait),
-		T(a_masked_interrupt_ends_the_wait_only_when_asked_for),
-		T(the_wait_takes_no_host_time),
-		T(a_waiting_vcpu_is_saved_as_running),
-		T(no_wake_up_is_lost),
-		T(spinning_vcpus_let_each_other_run),
+		TEST(a_model_without_monitor_has_neither),
+		TEST(unknown_extensions_are_gp),
+		TEST(mwait_without_monitor_does_not_wait),
+		TEST(a_store_between_monitor_and_mwait_is_not_missed),
+		TEST(a_store_of_another_vcpu_ends_the_wait),
+		TEST(a_store_of_the_same_value_ends_the_wait),
+		TEST(a_store_of_a_device_ends_the_wait),
+		TEST(an_nmi_ends_the_wait),
+		TEST(a_masked_interrupt_ends_the_wait_only_when_asked_for),
+		TEST(the_wait_takes_no_host_time),
+		TEST(a_waiting_vcpu_is_saved_as_running),
+		TEST(no_wake_up_is_lost),
+		TEST(spinning_vcpus_let_each_other_run),
 	};
 	int status;
 

@@ -20,12 +20,6 @@ static bool note_exception(struct cpu *c, unsigned vector, bool has_error, uint3
 	return true;
 }
 
-static int teardown(void **state)
-{
-	sys_finish();
-	return 0;
-}
-
 /* SDM vol. 2, CLFLUSH: "allowed to flush a linear address in an execute-only segment" */
 static void clflush_takes_an_execute_only_segment_where_a_load_is_gp(void **state)
 {
@@ -124,18 +118,19 @@ static void a_gate_without_stack_is_ss_even_if_its_offset_is_over_the_limit(void
  */
 static void iret_reads_the_flags_first_and_ret_the_offset(void **state)
 {
-	sys_start(SYS_COMPAT, 3);
-	sys_page(SYS_DATA, 0);
-	sys_page(SYS_DATA + 0x1000, 0);
-	sys.c->gpr[RSP] = SYS_DATA + 0x1000 - 4;
-	assert_int_equal(RUN(0xcf), EXC_PF);
-	assert_int_equal(sys.c->cr2, SYS_DATA + 0x1004);
-	sys_start(SYS_COMPAT, 3);
-	sys_page(SYS_DATA, 0);
-	sys_page(SYS_DATA + 0x1000, 0);
-	sys.c->gpr[RSP] = SYS_DATA + 0x1000 - 4;
-	assert_int_equal(RUN(0xcb), EXC_PF);
-	assert_int_equal(sys.c->cr2, SYS_DATA + 0xffc);
+	static const struct {
+		uint8_t opcode;
+		uint64_t first;
+	} cases[] = { { 0xcf, SYS_DATA + 0x1004 }, { 0xcb, SYS_DATA + 0xffc } };
+
+	for (unsigned i = 0; i < 2; i++) {
+		sys_start(SYS_COMPAT, 3);
+		sys_page(SYS_DATA, 0);
+		sys_page(SYS_DATA + 0x1000, 0);
+		sys.c->gpr[RSP] = SYS_DATA + 0x1000 - 4;
+		assert_int_equal(RUN(cases[i].opcode), EXC_PF);
+		assert_int_equal(sys.c->cr2, cases[i].first);
+	}
 }
 
 /* Vol. 2, RET and IRET: all of the frame has to be within the limit before any of it is read. */
@@ -169,14 +164,14 @@ static void a_fault_of_the_source_of_movs_comes_before_one_of_its_destination(vo
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_teardown(clflush_takes_an_execute_only_segment_where_a_load_is_gp, teardown),
-		cmocka_unit_test_teardown(the_selector_of_a_far_pointer_at_the_end_of_64_kib_is_at_offset_0, teardown),
-		cmocka_unit_test_teardown(the_upper_bound_at_the_end_of_64_kib_is_at_offset_0, teardown),
-		cmocka_unit_test_teardown(a_far_call_without_stack_is_ss_even_if_its_offset_is_over_the_limit, teardown),
-		cmocka_unit_test_teardown(a_gate_without_stack_is_ss_even_if_its_offset_is_over_the_limit, teardown),
-		cmocka_unit_test_teardown(iret_reads_the_flags_first_and_ret_the_offset, teardown),
-		cmocka_unit_test_teardown(a_frame_over_the_limit_is_ss_before_its_first_page_is_touched, teardown),
-		cmocka_unit_test_teardown(a_fault_of_the_source_of_movs_comes_before_one_of_its_destination, teardown),
+		TEST(clflush_takes_an_execute_only_segment_where_a_load_is_gp),
+		TEST(the_selector_of_a_far_pointer_at_the_end_of_64_kib_is_at_offset_0),
+		TEST(the_upper_bound_at_the_end_of_64_kib_is_at_offset_0),
+		TEST(a_far_call_without_stack_is_ss_even_if_its_offset_is_over_the_limit),
+		TEST(a_gate_without_stack_is_ss_even_if_its_offset_is_over_the_limit),
+		TEST(iret_reads_the_flags_first_and_ret_the_offset),
+		TEST(a_frame_over_the_limit_is_ss_before_its_first_page_is_touched),
+		TEST(a_fault_of_the_source_of_movs_comes_before_one_of_its_destination),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

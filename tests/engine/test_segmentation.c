@@ -10,12 +10,6 @@
 #include <string.h>
 #include <cmocka.h>
 
-static int teardown(void **state)
-{
-	sys_finish();
-	return 0;
-}
-
 static uint32_t frame(unsigned n)
 {
 	return (uint32_t)sys_frame(n, 4);
@@ -461,5 +455,5 @@ int main(void)
 		cmocka_unit_test(invpcid_is_recognized_in_real_mode),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, teardown);
+	return cmocka_run_group_tests(tests, NULL, sys_teardown);
 }

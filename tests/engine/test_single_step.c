@@ -12,29 +12,6 @@
 
 enum { TRAPS_MAX = 8, FAR_AWAY = 0x9800, END = -1 };
 
-static int teardown(void **state)
-{
-	sys_finish();
-	return 0;
-}
-
-static int go(void)
-{
-	struct cpu *c = sys.c;
-	uint64_t rip;
-
-	c->activity = VCPU_RUNNING;
-	c->halt_told = 0;
-	do
-		cpu_run(c);
-	while (sys.run->exit == ENGINE_EXIT_PIO || sys.run->exit == ENGINE_EXIT_MMIO || sys.run->exit == ENGINE_EXIT_KICK);
-	if (sys.run->exit != ENGINE_EXIT_HALT)
-		return SYS_OTHER;
-	c->activity = VCPU_RUNNING;
-	rip = c->gpr[GPR_RIP] - 1;
-	return rip >= SYS_HANDLER && rip < SYS_HANDLER + 256 ? (int)(rip - SYS_HANDLER) : SYS_HALTED;
-}
-
 /* Returns from the #DB handler as IRETQ does. */
 static void back(void)
 {
@@ -105,7 +82,7 @@ static void each_kind_of_instruction_traps_where_the_manual_says(void **state)
 		sys_poke(SYS_CODE + t->len, 2, 0xf4f4);
 		if (t->from_start)
 			c->sysflags |= RF_TF;
-		while ((vector = go()) == EXC_DB && n < TRAPS_MAX && t->traps[n] != END) {
+		while ((vector = sys_go()) == EXC_DB && n < TRAPS_MAX && t->traps[n] != END) {
 			int at = (int)(sys_frame(0, 8) - SYS_CODE);
 			bool repeated = t->code[0] == 0xf3 && at == 0;
 
@@ -141,7 +118,7 @@ static void syscall_traps_if_fmask_leaves_tf(void **state)
 		c->sysflags |= RF_TF;
 		sys_poke(FAR_AWAY, 1, 0xf4);
 		sys_poke(SYS_CODE, 2, 0x050f);
-		assert_int_equal(go(), masked ? SYS_HALTED : EXC_DB);
+		assert_int_equal(sys_go(), masked ? SYS_HALTED : EXC_DB);
 		if (!masked)
 			assert_int_equal(sys_frame(0, 8), FAR_AWAY);
 		assert_int_equal(!!(c->dr[6] & DR6_BS), !masked);
@@ -160,7 +137,7 @@ static void sysret_that_sets_tf_traps_before_the_next_instruction(void **state)
 	c->gpr[RCX] = FAR_AWAY;
 	sys_poke(FAR_AWAY, 2, 0x0b0f);
 	sys_poke(SYS_CODE, 4, 0x070f48);
-	assert_int_equal(go(), EXC_DB);
+	assert_int_equal(sys_go(), EXC_DB);
 	assert_int_equal(sys_frame(0, 8), FAR_AWAY);
 	assert_int_equal(sys_frame(1, 8) & 3, 3);
 	assert_int_equal(c->dr[6], DR6_FIXED | DR6_BS);
@@ -175,7 +152,7 @@ static void iret_that_sets_tf_traps_after_the_next_instruction(void **state)
 	for (unsigned i = 0; i < 5; i++)
 		sys_poke(sys.c->gpr[RSP] + i * 8, 8, frame[i]);
 	sys_poke(SYS_CODE, 4, 0x9090cf48);
-	assert_int_equal(go(), EXC_DB);
+	assert_int_equal(sys_go(), EXC_DB);
 	assert_int_equal(sys_frame(0, 8), SYS_CODE + 3);
 }
 
@@ -184,45 +161,47 @@ static void hlt_traps_and_does_not_wait(void **state)
 	sys_start(SYS_LONG, 0);
 	sys.c->sysflags |= RF_TF;
 	sys_poke(SYS_CODE, 2, 0x90f4);
-	assert_int_equal(go(), EXC_DB);
+	assert_int_equal(sys_go(), EXC_DB);
 	assert_int_equal(sys_frame(0, 8), SYS_CODE + 1);
 	assert_int_equal(sys.c->dr[6], DR6_FIXED | DR6_BS);
 }
 
-static void a_step_and_a_data_breakpoint_are_one_db(void **state)
+/* Steps, with breakpoint 0 at SYS_DATA, where RBX points. */
+static struct cpu *start_watching(uint64_t dr7)
 {
 	struct cpu *c;
 
 	sys_start(SYS_LONG, 0);
 	c = sys.c;
 	c->gpr[RBX] = c->dr[0] = SYS_DATA;
-	c->dr[7] = 0x10402;
+	c->dr[7] = dr7;
 	debug_rearm(c);
 	c->sysflags |= RF_TF;
+	return c;
+}
+
+static void a_step_and_a_data_breakpoint_are_one_db(void **state)
+{
+	struct cpu *c = start_watching(0x10402);
+
 	sys_poke(SYS_CODE, 4, 0x90900388);
-	assert_int_equal(go(), EXC_DB);
+	assert_int_equal(sys_go(), EXC_DB);
 	assert_int_equal(sys_frame(0, 8), SYS_CODE + 2);
 	assert_int_equal(c->dr[6], DR6_FIXED | DR6_BS | 1);
 	c->dr[6] = DR6_FIXED;
 	back();
-	assert_int_equal(go(), EXC_DB);
+	assert_int_equal(sys_go(), EXC_DB);
 	assert_int_equal(c->dr[6], DR6_FIXED | DR6_BS);
 }
 
 /* What is held off by a load of SS is the breakpoint of that instruction; its step is gone. */
 static void a_step_behind_a_load_of_ss_tells_the_breakpoint_too(void **state)
 {
-	struct cpu *c;
+	struct cpu *c = start_watching(0x30402);
 
-	sys_start(SYS_LONG, 0);
-	c = sys.c;
-	c->gpr[RBX] = c->dr[0] = SYS_DATA;
-	c->dr[7] = 0x30402;
-	debug_rearm(c);
 	sys_poke(SYS_DATA, 2, SEL_DATA);
-	c->sysflags |= RF_TF;
 	sys_poke(SYS_CODE, 4, 0x9090138e);
-	assert_int_equal(go(), EXC_DB);
+	assert_int_equal(sys_go(), EXC_DB);
 	assert_int_equal(sys_frame(0, 8), SYS_CODE + 3);
 	assert_int_equal(c->dr[6], DR6_FIXED | DR6_BS | 1);
 }
@@ -240,7 +219,7 @@ static void btf_steps_taken_branches_only_and_is_cleared(void **state)
 	c->sysflags |= RF_TF;
 	if (ram_write(sys.ram, SYS_CODE, code, sizeof(code)))
 		fail();
-	assert_int_equal(go(), EXC_DB);
+	assert_int_equal(sys_go(), EXC_DB);
 	assert_int_equal(sys_frame(0, 8), SYS_CODE + 7);
 	assert_int_equal(c->debugctl, 0);
 }
@@ -255,25 +234,23 @@ static void a_step_comes_before_an_nmi(void **state)
 	c->shadow = 1;
 	cpu_request(c, REQ_NMI);
 	sys_poke(SYS_CODE, 2, 0x9090);
-	assert_int_equal(go(), EXC_NMI);
+	assert_int_equal(sys_go(), EXC_NMI);
 	assert_int_equal(sys_frame(0, 8), SYS_HANDLER + EXC_DB); /* it came before the first instruction of #DB's handler */
 	assert_int_equal(c->dr[6], DR6_FIXED | DR6_BS);
 }
 
-#define T(name) cmocka_unit_test_teardown(name, teardown)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(each_kind_of_instruction_traps_where_the_manual_says),
-		T(syscall_traps_if_fmask_leaves_tf),
-		T(sysret_that_sets_tf_traps_before_the_next_instruction),
-		T(iret_that_sets_tf_traps_after_the_next_instruction),
-		T(hlt_traps_and_does_not_wait),
-		T(a_step_and_a_data_breakpoint_are_one_db),
-		T(a_step_behind_a_load_of_ss_tells_the_breakpoint_too),
-		T(btf_steps_taken_branches_only_and_is_cleared),
-		T(a_step_comes_before_an_nmi),
+		TEST(each_kind_of_instruction_traps_where_the_manual_says),
+		TEST(syscall_traps_if_fmask_leaves_tf),
+		TEST(sysret_that_sets_tf_traps_before_the_next_instruction),
+		TEST(iret_that_sets_tf_traps_after_the_next_instruction),
+		TEST(hlt_traps_and_does_not_wait),
+		TEST(a_step_and_a_data_breakpoint_are_one_db),
+		TEST(a_step_behind_a_load_of_ss_tells_the_breakpoint_too),
+		TEST(btf_steps_taken_branches_only_and_is_cleared),
+		TEST(a_step_comes_before_an_nmi),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,12 +13,6 @@
 
 enum { SMBASE = 0x30000, HANDLER = SMBASE + 0x8000, AREA = SMBASE + 0xfe00, COUNTER = SYS_DATA + 0x100 };
 
-static int teardown(void **state)
-{
-	sys_finish();
-	return 0;
-}
-
 static void handler(const void *code, size_t len)
 {
 	assert_int_equal(ram_write(sys.ram, HANDLER, code, len), 0);
@@ -585,28 +579,28 @@ static void two_nmis_at_once_are_two_and_a_third_is_lost(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define T(name) cmocka_unit_test_teardown(name, teardown)
-		T(smm_entry_sets_the_registers_of_table_31_4),
-		T(smm_saves_the_state_in_the_amd64_layout),
-		T(rsm_goes_back_to_every_mode),
-		T(rsm_outside_of_smm_is_undefined),
-		T(smbase_moves_with_rsm),
-		T(an_smi_in_smm_waits_for_rsm),
-		T(an_nmi_in_smm_waits_for_rsm),
-		T(iret_in_smm_enables_nmis_until_rsm),
-		T(auto_halt_restart_says_that_it_halted_and_may_go_on),
-		T(the_restart_address_of_16_bit_code_has_32_bits),
-		T(an_smi_from_an_out_can_restart_it),
-		T(an_smi_waits_for_the_end_of_an_interrupt_shadow),
-		T(a_pending_debug_trap_is_delivered_after_rsm),
-		T(init_in_smm_waits_for_rsm),
-		T(an_smi_waits_for_a_startup_ipi),
-		T(smis_come_as_messages),
-		T(rsm_of_an_impossible_state_is_a_shutdown),
-		T(rsm_of_random_bytes_ends_well),
-		T(smbase_outside_of_memory_ends_the_run),
-		T(a_state_taken_in_smm_goes_on),
-		T(two_nmis_at_once_are_two_and_a_third_is_lost),
+#define T(name) TEST(name)
+		TEST(smm_entry_sets_the_registers_of_table_31_4),
+		TEST(smm_saves_the_state_in_the_amd64_layout),
+		TEST(rsm_goes_back_to_every_mode),
+		TEST(rsm_outside_of_smm_is_undefined),
+		TEST(smbase_moves_with_rsm),
+		TEST(an_smi_in_smm_waits_for_rsm),
+		TEST(an_nmi_in_smm_waits_for_rsm),
+		TEST(iret_in_smm_enables_nmis_until_rsm),
+		TEST(auto_halt_restart_says_that_it_halted_and_may_go_on),
+		TEST(the_restart_address_of_16_bit_code_has_32_bits),
+		TEST(an_smi_from_an_out_can_restart_it),
+		TEST(an_smi_waits_for_the_end_of_an_interrupt_shadow),
+		TEST(a_pending_debug_trap_is_delivered_after_rsm),
+		TEST(init_in_smm_waits_for_rsm),
+		TEST(an_smi_waits_for_a_startup_ipi),
+		TEST(smis_come_as_messages),
+		TEST(rsm_of_an_impossible_state_is_a_shutdown),
+		TEST(rsm_of_random_bytes_ends_well),
+		TEST(smbase_outside_of_memory_ends_the_run),
+		TEST(a_state_taken_in_smm_goes_on),
+		TEST(two_nmis_at_once_are_two_and_a_third_is_lost),
 	};
 
 	return cmocka_run_group_tests_name("smm", tests, NULL, NULL);

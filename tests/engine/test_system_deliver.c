@@ -6,12 +6,6 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
-static int teardown(void **state)
-{
-	sys_finish();
-	return 0;
-}
-
 static void gate_type(unsigned vector, unsigned attr)
 {
 	sys_poke(SYS_IDT + vector * 16 + 5, 1, attr);
@@ -498,5 +492,5 @@ int main(void)
 		cmocka_unit_test(bound_outside_is_br),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, teardown);
+	return cmocka_run_group_tests(tests, NULL, sys_teardown);
 }

@@ -6,12 +6,6 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
-static int teardown(void **state)
-{
-	sys_finish();
-	return 0;
-}
-
 static uint8_t access_byte(uint16_t sel)
 {
 	return (uint8_t)sys_peek(SYS_GDT + (sel & ~7u) + 5, 1);
@@ -590,5 +584,5 @@ int main(void)
 		cmocka_unit_test(ports_need_iopl_or_the_bitmap),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, teardown);
+	return cmocka_run_group_tests(tests, NULL, sys_teardown);
 }

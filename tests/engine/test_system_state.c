@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* struct cpu <-> struct vcpu_state <-> the record "vcpu". */
 #include "system_rig.h"
+#include "vcpu_states.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -9,44 +10,18 @@
 #include <string.h>
 #include <cmocka.h>
 
-static int teardown(void **state)
-{
-	sys_finish();
-	return 0;
-}
-
 /* Every field set to something of its own. */
 static void colour(struct vcpu_state *s)
 {
-	for (unsigned i = 0; i < GPR_COUNT; i++)
-		s->gpr[i] = 0x1111111111111111ull * i;
-	s->rip = 0xffffffff81000000;
-	s->rflags = RF_FIXED | RF_IF | RF_AC | FL_CF | FL_OF;
-	s->cr2 = 0xdeadbeef000;
-	s->star = 0x23001000000000;
-	s->lstar = 0xffffffff82000000;
-	s->sfmask = 0x47700;
-	s->kernel_gs_base = 0x7fff00000000;
-	s->sysenter_cs = 0x10;
-	s->sysenter_eip = 0xffffffff82001000;
+	vcpu_colour(s);
 	s->tsc_aux = 3;
 	s->debugctl = 2;
-	s->mtrr_def_type = 0xc06;
-	s->mtrr_physbase[7] = 0xc0000000;
-	s->mtrr_physmask[7] = 0x3fffc0000800;
-	s->mtrr_fixed[10] = 0x0505050505050505;
-	s->seg[SEG_GS].base = 0xffff888012340000;
-	s->dr[0] = 0x1000;
-	s->dr[7] = 0x401;
 	s->xcr0 = 7;
-	s->nmi_masked = 1;
 	s->shadow = 1;
 	s->exception_pending = 1;
 	s->exception_vector = EXC_PF;
 	s->exception_has_error = 1;
 	s->exception_error = 6;
-	for (unsigned i = 160; i < 416; i++) /* XMM */
-		s->xsave[i] = (uint8_t)i;
 	for (unsigned i = 576; i < 832; i++)
 		s->xsave[i] = (uint8_t)(i * 7);
 }
@@ -59,25 +34,6 @@ static struct vcpu_state *get(void)
 	return s;
 }
 
-/* Compared as records: the structures have padding. */
-static void assert_same(const struct vcpu_state *a, const struct vcpu_state *b)
-{
-	const struct vcpu_state *s[2] = { a, b };
-	struct state_writer *w[2];
-	const void *bytes[2];
-	size_t len[2];
-
-	for (unsigned i = 0; i < 2; i++) {
-		assert_int_equal(state_writer_create(&w[i]), 0);
-		state_save(w[i], &vcpu_state_class, 0, s[i]);
-		assert_int_equal(state_writer_finish(w[i], &bytes[i], &len[i]), 0);
-	}
-	assert_int_equal(len[0], len[1]);
-	assert_memory_equal(bytes[0], bytes[1], len[0]);
-	state_writer_destroy(w[0]);
-	state_writer_destroy(w[1]);
-}
-
 static void set_then_get_gives_the_same_state(void **state)
 {
 	struct vcpu_state *a, *b;
@@ -87,7 +43,7 @@ static void set_then_get_gives_the_same_state(void **state)
 	colour(a);
 	assert_int_equal(cpu_set_state(sys.c, a), 0);
 	b = get();
-	assert_same(a, b);
+	vcpu_assert_same(a, b);
 	free(a);
 	free(b);
 }
@@ -110,7 +66,7 @@ static void keys_and_machine_check_registers_are_part_of_the_state(void **state)
 	assert_int_equal(cpu_set_state(sys.c, a), 0);
 	assert_int_equal(sys.c->pkru, pkru);
 	b = get();
-	assert_same(a, b);
+	vcpu_assert_same(a, b);
 	a->xsave[offsetof(struct cpu_xsave, xstate_bv) + 1] = 0; /* initial configuration */
 	assert_int_equal(cpu_set_state(sys.c, a), 0);
 	assert_int_equal(sys.c->pkru, 0);
@@ -162,7 +118,7 @@ static void the_record_loads_into_a_fresh_machine(void **state)
 	assert_int_equal(state_reader_create(bytes, len, &r), 0);
 	assert_int_equal(state_load(r, &vcpu_state_class, 0, b), 0);
 	assert_int_equal(state_reader_finish(r), 0);
-	assert_same(a, b);
+	vcpu_assert_same(a, b);
 	state_reader_destroy(r);
 	state_writer_destroy(w);
 	sys_start(SYS_REAL, 0);
@@ -171,7 +127,7 @@ static void the_record_loads_into_a_fresh_machine(void **state)
 	assert_int_equal(sys.c->mode, INSN_MODE64);
 	assert_true(sys.c->flat);
 	after = get();
-	assert_same(a, after);
+	vcpu_assert_same(a, after);
 	free(a);
 	free(b);
 	free(after);
@@ -234,7 +190,7 @@ static void states_that_no_cpu_could_be_in_are_refused_and_change_nothing(void *
 	BAD(s->xsave[offsetof(struct cpu_xsave, mxcsr) + 2] = 1);
 #undef BAD
 	after = get();
-	assert_same(good, after);
+	vcpu_assert_same(good, after);
 	free(good);
 	free(s);
 	free(after);
@@ -284,5 +240,5 @@ int main(void)
 		cmocka_unit_test(components_without_their_bit_come_up_in_their_initial_state),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, teardown);
+	return cmocka_run_group_tests(tests, NULL, sys_teardown);
 }

@@ -22,12 +22,6 @@ enum {
 	SS = 0x50, DS = 0x54, FS = 0x58, GS = 0x5c, LDT = 0x60, TRAP = 0x64,
 };
 
-static int teardown(void **state)
-{
-	sys_finish();
-	return 0;
-}
-
 static void desc(uint16_t sel, uint32_t base, uint32_t limit, unsigned attr)
 {
 	sys_poke(SYS_GDT + (sel & ~7u), 8, sys_desc(base, limit, attr));
@@ -610,5 +604,5 @@ int main(void)
 		cmocka_unit_test(task_gates_and_tsss_are_gp_in_ia32e_mode),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, teardown);
+	return cmocka_run_group_tests(tests, NULL, sys_teardown);
 }

@@ -14,12 +14,6 @@
 
 enum { VECTOR = 0x40, HANDLER = SYS_DATA + 0x800 };
 
-static int teardown(void **state)
-{
-	sys_finish();
-	return 0;
-}
-
 static struct cpu *start(void)
 {
 	struct cpu *c;
@@ -28,21 +22,6 @@ static struct cpu *start(void)
 	c = sys.c;
 	c->lapic.reg[LAPIC_SVR] |= 1 << 8;
 	return c;
-}
-
-/* Goes on where it stands; as sys_run. */
-static int go(void)
-{
-	struct cpu *c = sys.c;
-	uint64_t rip;
-
-	c->activity = VCPU_RUNNING;
-	c->halt_told = 0;
-	cpu_run(c);
-	if (sys.run->exit != ENGINE_EXIT_HALT)
-		return SYS_OTHER;
-	rip = c->gpr[GPR_RIP] - 1;
-	return rip >= SYS_HANDLER && rip < SYS_HANDLER + 256 ? (int)(rip - SYS_HANDLER) : SYS_HALTED;
 }
 
 /* The handler of @vector: @code. */
@@ -188,10 +167,10 @@ static void nmi_is_masked_until_iret(void **state)
 	assert_int_equal(sys_frame(0, 8), SYS_CODE);
 	cpu_request(c, REQ_NMI);
 	cpu_request(c, REQ_NMI); /* one is remembered */
-	assert_int_equal(go(), SYS_HALTED);
+	assert_int_equal(sys_go_to_exit(), SYS_HALTED);
 	assert_int_equal(c->gpr[GPR_RIP], HANDLER + 1); /* again, after the IRET */
 	assert_int_equal(sys_frame(0, 8), SYS_CODE);
-	assert_int_equal(go(), SYS_HALTED);
+	assert_int_equal(sys_go_to_exit(), SYS_HALTED);
 	assert_int_equal(c->gpr[GPR_RIP], SYS_CODE + 3);
 }
 
@@ -241,7 +220,7 @@ static void an_extint_waits_for_its_window(void **state)
 	atomic_store(&sys.run->request_extint, 0);
 	c->extint_pending = 1;
 	c->extint_vector = 0x77;
-	assert_int_equal(go(), 0x77);
+	assert_int_equal(sys_go_to_exit(), 0x77);
 	assert_int_equal(sys_frame(0, 8), SYS_CODE + 3);
 	assert_false(sys.run->extint_ready); /* IF is off */
 	assert_false(c->lapic.reg[LAPIC_ISR + 3] >> 23 & 1);
@@ -387,7 +366,7 @@ static void a_posted_interrupt_waits_for_the_rest_of_one_block_at_most(void **st
 		struct block *b = block_of(code, (BLOCK_INSNS_MAX - 1) * 3 + 5, insn, 1000);
 
 		assert_int_equal(b->count, BLOCK_INSNS_MAX);
-		assert_int_equal(go(), VECTOR);
+		assert_int_equal(sys_go_to_exit(), VECTOR);
 		assert_in_range(sys.c->gpr[RAX] - hook_at[0], 0, BLOCK_INSNS_MAX);
 		sys_finish();
 	}
@@ -396,7 +375,7 @@ static void a_posted_interrupt_waits_for_the_rest_of_one_block_at_most(void **st
 static void a_posted_interrupt_ends_a_loop_of_one_jump(void **state)
 {
 	block_of("\xeb\xfe", 2, 0, 100000);
-	assert_int_equal(go(), VECTOR);
+	assert_int_equal(sys_go_to_exit(), VECTOR);
 	assert_int_equal(sys_frame(0, 8), SYS_CODE);
 }
 
@@ -405,7 +384,7 @@ static void a_posted_interrupt_waits_for_one_page_of_rep_stos_at_most(void **sta
 	block_of("\xf3\xaa\xeb\xfc", 4, 0, 10);
 	sys.c->gpr[RDI] = 0x100123;
 	sys.c->gpr[RCX] = 0x80000;
-	assert_int_equal(go(), VECTOR);
+	assert_int_equal(sys_go_to_exit(), VECTOR);
 	assert_in_range(hook_at[1] - sys.c->gpr[RCX], 1, FRAME_SIZE);
 	assert_int_equal(sys_frame(0, 8), SYS_CODE);
 	assert_int_equal(sys.c->gpr[RDI] - 0x100123, 0x80000 - sys.c->gpr[RCX]);
@@ -416,7 +395,7 @@ static void a_posted_interrupt_stops_elements_that_go_one_by_one(void **state)
 	block_of("\xf3\xac\xeb\xfc", 4, 0, 10); /* REP LODSB */
 	sys.c->gpr[RSI] = 0x100123;
 	sys.c->gpr[RCX] = 0x80000;
-	assert_int_equal(go(), VECTOR);
+	assert_int_equal(sys_go_to_exit(), VECTOR);
 	assert_in_range(hook_at[1] - sys.c->gpr[RCX], 0, 1024);
 }
 
@@ -427,15 +406,13 @@ static void a_kick_ends_a_run_within_one_block(void **state)
 	block_of("\xeb\xfe", 2, 0, ~0u);
 	c = sys.c;
 	cpu_request(c, REQ_KICK);
-	assert_int_equal(go(), SYS_OTHER);
+	assert_int_equal(sys_go_to_exit(), SYS_OTHER);
 	assert_int_equal(sys.run->exit, ENGINE_EXIT_KICK);
 	atomic_store(&sys.run->immediate_exit, 1);
-	assert_int_equal(go(), SYS_OTHER);
+	assert_int_equal(sys_go_to_exit(), SYS_OTHER);
 	assert_int_equal(sys.run->exit, ENGINE_EXIT_KICK);
 	assert_int_equal(c->gpr[GPR_RIP], SYS_CODE);
 }
-
-#define TEST(name) cmocka_unit_test_teardown(name, teardown)
 
 int main(void)
 {

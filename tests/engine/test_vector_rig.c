@@ -89,7 +89,7 @@ void mmu_probe(struct cpu *c, unsigned seg, uint64_t linear, unsigned size, enum
 	page_at(c, linear + size - 1, access == MMU_WRITE);
 }
 
-void mmu_code_stored(struct cpu *c, uint64_t frame)
+void mmu_code_stored(struct cpu *c, uint64_t offset, unsigned n)
 {
 }
 

@@ -14,12 +14,6 @@ enum {
 	STACK_TOP = V_SS * 16 + V_SP, VECTOR = 0x20, IOMAP = 0x88, REDIRECT = IOMAP - 32,
 };
 
-static int teardown(void **state)
-{
-	sys_finish();
-	return 0;
-}
-
 /* In virtual-8086 mode at V_CS:0. All vectors are redirected (if CR4.VME is set), no port is allowed. */
 static struct cpu *v86(uint32_t cr4, uint32_t flags)
 {
@@ -442,5 +436,5 @@ int main(void)
 		cmocka_unit_test(what_needs_protected_mode_is_ud_and_what_needs_cpl_0_is_gp),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, teardown);
+	return cmocka_run_group_tests(tests, NULL, sys_teardown);
 }

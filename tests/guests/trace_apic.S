@@ -14,24 +14,12 @@
 .endm
 
 guest:
-	call segments32
-	call long_mode
-	ljmp $SEL_CODE64, $1f
-	.code64
-1:	lidt idtr64
+	enter_long_mode
 	mov $0x8e00, %edx
-	mov $0x51, %ecx
-	mov $timer, %eax
-	call gate64
-	mov $0x61, %ecx
-	mov $low, %eax
-	call gate64
-	mov $0x81, %ecx
-	mov $high, %eax
-	call gate64
-	mov $0xff, %al
-	out %al, $0x21
-	out %al, $0xa1
+	gate 64, 0x51, timer
+	gate 64, 0x61, low
+	gate 64, 0x81, high
+	mask_pic
 	mov $LAPIC, %edi
 	movl $0x1ff, 0xf0(%rdi)
 

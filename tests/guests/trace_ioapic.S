@@ -13,51 +13,23 @@
 .endm
 
 guest:
-	call segments32
-	call long_mode
-	ljmp $SEL_CODE64, $1f
-	.code64
-1:	lidt idtr64
+	enter_long_mode
 	mov $IOAPIC, %esi
 	mov $LAPIC, %edi
 	mov $0x8e00, %edx
-	mov $0x51, %ecx
-	mov $serial, %eax
-	call gate64
-	mov $0x52, %ecx
-	mov $timer, %eax
-	call gate64
-	mov $0xff, %al			/* the 8259 pair is silent */
-	out %al, $0x21
-	out %al, $0xa1
+	gate 64, 0x51, serial
+	gate 64, 0x52, timer
+	mask_pic
 	movl $0x1ff, 0xf0(%rdi)	/* on */
 	mark				/* the UART: level */
 	redirect 4, 0x8051		/* level, to APIC 0 */
 	redirect 2, 0x0052
-	mov $0xb, %al
-	mov $0x3fc, %dx
-	out %al, %dx
-	mov $2, %al
-	mov $0x3f9, %dx
-	out %al, %dx
-	sti
-	hlt				/* the first one */
+	uart_interrupt
 1:	cmpl $3, count			/* twice more: the handler leaves the line up until then */
 	jne 1b
 	cli
 	mark				/* the timer: edges */
-	mov $3, %ebx
-1:	mov $0x30, %al
-	out %al, $0x43
-	mov $0x00, %al
-	out %al, $0x40
-	mov $0x04, %al
-	out %al, $0x40
-	sti
-	hlt
-	cli
-	dec %ebx
-	jnz 1b
+	three_ticks
 	xor %eax, %eax
 	jmp done64
 serial:	push %rax

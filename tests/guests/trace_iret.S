@@ -5,26 +5,12 @@ guest:
 	call segments32
 	movl $SEL_DATA, tss + 8		/* SS0 */
 	movl $ring0_top, tss + 4	/* ESP0 */
-	movw $0x68, tss + 0x66		/* no I/O bitmap */
-	movw $0x67, gdt_tss
-	mov $tss, %eax
-	mov %ax, gdt_tss + 2
-	shr $16, %eax
-	mov %al, gdt_tss + 4
-	movb $0x89, gdt_tss + 5
-	mov $SEL_TSS, %eax
-	ltr %ax
+	load_tss
 	mov $0xee00, %edx		/* for ring 3 */
-	mov $0x40, %ecx
-	mov $from_user, %eax
-	call gate32
-	mov $3, %ecx
-	mov $breakpoint, %eax
-	call gate32
+	gate 32, 0x40, from_user
+	gate 32, 3, breakpoint
 	mov $0x8e00, %edx
-	mov $13, %ecx
-	mov $protection, %eax
-	call gate32
+	gate 32, 13, protection
 	mov $call_gate, %eax		/* to ring 0, two words of parameters */
 	mov %ax, gdt_free
 	movw $SEL_CODE32, gdt_free + 2

@@ -5,34 +5,9 @@
  */
 #include "trace.inc"
 
-.macro expect
-	mark
-	lea 9f(%rip), %r14
-	lea 8f(%rip), %rbx
-8:
-.endm
-.macro stub vector, code
-	.if \code == 0
-	push $0
-	.endif
-	push $\vector
-	jmp fault
-.endm
-
 guest:
-	call segments32
-	call long_mode
-	ljmp $SEL_CODE64, $1f
-	.code64
-1:	lidt idtr64
-	mov $0x8e00, %edx
-	xor %esi, %esi
-1:	mov stubs(, %rsi, 4), %eax
-	mov %esi, %ecx
-	call gate64
-	inc %esi
-	cmp $20, %esi
-	jne 1b
+	enter_long_mode
+	fault_gates 64, 20
 
 	expect
 	xor %ecx, %ecx
@@ -148,7 +123,7 @@ fault:	pop %rax
 	pop %rax
 	out %eax, $0x80
 	mov (%rsp), %rax
-	sub %rbx, %rax
+	sub begun, %rax
 	out %eax, $0x80
 	mov %esp, %eax
 	and $15, %eax
@@ -159,31 +134,12 @@ fault:	pop %rax
 	out %eax, $0x80
 	shr $32, %rax
 	out %eax, $0x80
-1:	mov %r14, (%rsp)
+1:	mov behind, %rax
+	mov %rax, (%rsp)
 	iretq
 
-s0:	stub 0, 0
-s1:	stub 1, 0
-s2:	stub 2, 0
-s3:	stub 3, 0
-s4:	stub 4, 0
-s5:	stub 5, 0
-s6:	stub 6, 0
-s7:	stub 7, 0
-s8:	stub 8, 1
-s9:	stub 9, 0
-s10:	stub 10, 1
-s11:	stub 11, 1
-s12:	stub 12, 1
-s13:	stub 13, 1
-s14:	stub 14, 1
-s15:	stub 15, 0
-s16:	stub 16, 0
-s17:	stub 17, 1
-s18:	stub 18, 0
-s19:	stub 19, 0
+	fault_stubs 20
 	.data
 	.balign 16
 pair:	.quad 0, 0
 number:	.quad 0, 0
-stubs:	.long s0, s1, s2, s3, s4, s5, s6, s7, s8, s9, s10, s11, s12, s13, s14, s15, s16, s17, s18, s19

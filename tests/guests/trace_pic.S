@@ -5,18 +5,10 @@
  */
 #include "trace.inc"
 guest:
-	call segments32
-	call long_mode
-	ljmp $SEL_CODE64, $1f
-	.code64
-1:	lidt idtr64
+	enter_long_mode
 	mov $0x8e00, %edx
-	mov $0x20, %ecx
-	mov $timer, %eax
-	call gate64
-	mov $0x24, %ecx
-	mov $serial, %eax
-	call gate64
+	gate 64, 0x20, timer
+	gate 64, 0x24, serial
 	mov $0x11, %al			/* ICW1 to ICW4 of both */
 	out %al, $0x20
 	out %al, $0xa0
@@ -36,29 +28,11 @@ guest:
 	mov $0xff, %al
 	out %al, $0xa1
 	mark				/* the timer */
-	mov $3, %ebx
-1:	mov $0x30, %al			/* counter 0, two bytes, mode 0 */
-	out %al, $0x43
-	mov $0x00, %al
-	out %al, $0x40
-	mov $0x04, %al			/* 1024 ticks: 0.86 ms */
-	out %al, $0x40
-	sti
-	hlt
-	cli
-	dec %ebx
-	jnz 1b
+	three_ticks
 	mark				/* the UART */
 	mov $0xef, %al			/* IRQ 4 alone: the transmitter is empty, so that it comes at once */
 	out %al, $0x21
-	mov $0xb, %al			/* OUT2, RTS, DTR */
-	mov $0x3fc, %dx
-	out %al, %dx
-	mov $2, %al
-	mov $0x3f9, %dx
-	out %al, %dx
-	sti
-	hlt				/* STI's shadow: the interrupt ends the HLT, however early it came */
+	uart_interrupt
 	cli
 	xor %eax, %eax
 	jmp done64

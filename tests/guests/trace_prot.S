@@ -5,34 +5,10 @@
  */
 #include "trace.inc"
 
-/* What follows until 9: must fault; then it goes on behind it. */
-.macro expect
-	mark
-	mov $9f, %ebp
-	mov $8f, %ebx
-8:
-.endm
-
-.macro stub vector, code
-	.if \code == 0
-	push $0
-	.endif
-	push $\vector
-	jmp fault
-.endm
-
 guest:
 	call segments32
-	mov $0x8e00, %edx
-	xor %ecx, %ecx
-1:	mov stubs(, %ecx, 4), %eax
-	call gate32
-	inc %ecx
-	cmp $15, %ecx
-	jne 1b
-	mov $0x40, %ecx
-	mov $soft_int, %eax
-	call gate32
+	fault_gates 32, 15
+	gate 32, 0x40, soft_int
 	mov %esp, stack_was
 
 	expect
@@ -105,31 +81,16 @@ fault:
 	pop %eax
 	out %eax, $0x80
 	pop %eax
-	sub %ebx, %eax
+	sub begun, %eax
 	out %eax, $0x80
 	mov stack_was, %esp
-	jmp *%ebp
+	jmp *behind
 soft_int:
 	push $0
 	push $0x40
 	jmp fault
 
-s0:	stub 0, 0
-s1:	stub 1, 0
-s2:	stub 2, 0
-s3:	stub 3, 0
-s4:	stub 4, 0
-s5:	stub 5, 0
-s6:	stub 6, 0
-s7:	stub 7, 0
-s8:	stub 8, 1
-s9:	stub 9, 0
-s10:	stub 10, 1
-s11:	stub 11, 1
-s12:	stub 12, 1
-s13:	stub 13, 1
-s14:	stub 14, 1
+	fault_stubs 15
 	.data
-stubs:	.long s0, s1, s2, s3, s4, s5, s6, s7, s8, s9, s10, s11, s12, s13, s14
 bounds:	.long 0, 10
 stack_was: .long 0

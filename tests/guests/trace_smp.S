@@ -9,12 +9,8 @@
 guest:
 	call segments32
 	mov $0x8e00, %edx
-	mov $0x71, %ecx
-	mov $ipi, %eax
-	call gate32
-	mov $0xff, %al
-	out %al, $0x21
-	out %al, $0xa1
+	gate 32, 0x71, ipi
+	mask_pic
 	movl $0x1ff, LAPIC + 0xf0
 	mov $wake, %esi
 	mov $PAGE, %edi

@@ -2,37 +2,17 @@
 /* 64-bit ring 3: SYSCALL and SYSRET, INT with a stack of the IST, what ring 3 may not do, page protection (SDM vol. 3, 5.8.8, 6.14.5). */
 #include "trace.inc"
 guest:
-	call segments32
-	call long_mode
-	ljmp $SEL_CODE64, $1f
-	.code64
-1:	lidt idtr64
+	enter_long_mode
 	movq $ring0_top, tss + 4
 	movq $ist_top, tss + 36		/* IST1 */
-	movw $0x68, tss + 0x66
-	movw $0x67, gdt_tss
-	mov $tss, %eax
-	mov %ax, gdt_tss + 2
-	shr $16, %eax
-	mov %al, gdt_tss + 4
-	movb $0x89, gdt_tss + 5
-	mov $SEL_TSS, %eax
-	ltr %ax
+	load_tss
 	mov $0xee01, %edx		/* for ring 3, by IST1 */
-	mov $0x40, %ecx
-	mov $by_int, %eax
-	call gate64
+	gate 64, 0x40, by_int
 	mov $0xee00, %edx
-	mov $0x41, %ecx
-	mov $next_step, %eax
-	call gate64
+	gate 64, 0x41, next_step
 	mov $0x8e00, %edx
-	mov $13, %ecx
-	mov $protection, %eax
-	call gate64
-	mov $14, %ecx
-	mov $page_fault, %eax
-	call gate64
+	gate 64, 13, protection
+	gate 64, 14, page_fault
 	mov $0xc0000081, %ecx		/* STAR */
 	xor %eax, %eax
 	mov $SEL_USER32 << 16 | SEL_CODE64, %edx

@@ -3,7 +3,7 @@
 #ifndef SUBRING_TESTS_KVM_TESTS_H
 #define SUBRING_TESTS_KVM_TESTS_H
 
-#include "engine_rig.h"
+#include "engine_scenes.h"
 
 #include "engine/kvm/kvm.h"
 
@@ -43,13 +43,5 @@ static inline bool real_kvm(const char *what)
 		printf("skipped: %s: %s\n", what, probe.why);
 	return probe.usable;
 }
-
-static inline int end_rig(void **state)
-{
-	erig_finish();
-	return 0;
-}
-
-#define TEST(name) cmocka_unit_test_teardown(name, end_rig)
 
 #endif

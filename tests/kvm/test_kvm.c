@@ -5,17 +5,8 @@
  */
 #include "kvm_tests.h"
 
-#include "host/loop.h"
-
 #include <pthread.h>
-#include <sched.h>
 #include <sys/eventfd.h>
-
-static void start(unsigned vcpus)
-{
-	erig_host = KVM_SPEC;
-	erig_start(vcpus);
-}
 
 static void get(struct vcpu_state *s)
 {
@@ -25,9 +16,6 @@ static void get(struct vcpu_state *s)
 
 /* --- the modes --- */
 
-#define GUEST16(name, text) GUEST(name, ".code16\n" text "\n.code64")
-#define GUEST32(name, text) GUEST(name, ".code32\n" text "\n.code64")
-
 GUEST16(real, "mov $0x1234, %ax\nmov %ax, %ds\nmov $0x55, %bl\nmov %bl, (0x10)\nmov (0x10), %cl\nin $0x60, %al\nout %al, $0x70\n"
 	      "push %cs\npop %dx\ninc %si\nloop 1f\n1: hlt");
 
@@ -35,7 +23,7 @@ static void real_mode_addresses_by_segments(void **state)
 {
 	struct vcpu_state s;
 
-	start(1);
+	erig_start(1);
 	ERIG_LOAD(0x30000, real);
 	erig_get(0, &s); /* after RESET, as a startup IPI would leave it */
 	s.seg[SEG_CS].selector = 0x3000;
@@ -63,7 +51,7 @@ static void protected_mode_runs_without_paging(void **state)
 {
 	struct vcpu_state s;
 
-	start(1);
+	erig_start(1);
 	ERIG_LOAD(ERIG_CODE, protected);
 	erig_long_mode(0, ERIG_CODE);
 	erig_get(0, &s);
@@ -89,7 +77,7 @@ static void ring_3_runs_natively_and_faults_to_ring_0(void **state)
 {
 	struct vcpu_state s;
 
-	start(1);
+	erig_start(1);
 	ERIG_LOAD(ERIG_CODE, user);
 	erig_poke(ERIG_TSS + 4, 8, ERIG_STACK);
 	erig_long_mode(0, ERIG_CODE);
@@ -115,93 +103,43 @@ static void ring_3_runs_natively_and_faults_to_ring_0(void **state)
 
 /* --- interrupts --- */
 
-GUEST(eoi_main, "sti\n1: cmp $2, %rcx; jne 1b\ncli\nhlt");
-GUEST(eoi_handler, "mov $0xfee000b0, %r10d\nmovl $0, (%r10)\ninc %rcx\niretq");
-
 static void only_the_eoi_of_a_level_interrupt_leaves(void **state)
 {
-	static const struct engine_msi level = { .address = 0xfee00000, .data = 0xc000 | 0x51 },
-				       edge = { .address = 0xfee00000, .data = 0x61 };
-	struct engine_msi route[2] = { level, edge };
-
 	if (!real_kvm("EOIs that leave"))
 		skip();
-	start(1);
-	ERIG_LOAD(ERIG_CODE, eoi_main);
-	ERIG_LOAD(ERIG_CODE + 0x100, eoi_handler);
-	erig_vector(0x51, ERIG_CODE + 0x100);
-	erig_vector(0x61, ERIG_CODE + 0x100);
-	erig_long_mode(0, ERIG_CODE);
-	assert_int_equal(erig.ops->set_routes(erig.e, route, 2), 0);
-	assert_int_equal(erig.ops->msi(erig.e, &level), 0);
-	assert_int_equal(erig.ops->msi(erig.e, &edge), 0);
+	start_eoi();
 	assert_int_equal(erig_run(0), ENGINE_EXIT_HALT);
 	assert_int_equal(erig.log_count, 1);
 	assert_int_equal(erig.log[0].kind, 'e');
 	assert_int_equal(erig.log[0].addr, 0x51);
 }
 
-GUEST(sleep, "sti\n1: hlt; jmp 1b");
-
 static void an_extint_ends_a_halt_when_it_is_asked_for(void **state)
 {
-	struct engine_vcpu *v;
-	struct vcpu_state s;
-
-	start(1);
-	v = erig.e->vcpu[0];
-	ERIG_LOAD(ERIG_CODE, sleep);
-	erig_long_mode(0, ERIG_CODE);
-	atomic_store(&v->run->request_extint, 1);
-	assert_int_equal(erig_run(0), ENGINE_EXIT_EXTINT_WINDOW);
-	assert_true(v->run->extint_ready);
-	atomic_store(&v->run->request_extint, 0);
-	assert_int_equal(erig.ops->vcpu_extint(v, 0x33), 0);
-	erig_get(0, &s);
-	assert_int_equal(s.extint_pending, 1);
-	assert_int_equal(s.extint_vector, 0x33);
-	assert_int_equal(erig_run(0), ENGINE_EXIT_HALT);
-	erig_get(0, &s);
-	assert_int_equal(s.rip, ERIG_HANDLER + 0x33 + 1);
-	assert_int_equal(s.extint_pending, 0);
+	scene_an_extint_is_taken_in_its_window();
 }
 
 static void an_nmi_ends_a_halt_with_interrupts_off(void **state)
 {
-	struct vcpu_state s;
-
-	start(1);
-	erig_poke(ERIG_CODE, 1, 0xf4);
-	erig_long_mode(0, ERIG_CODE);
-	assert_int_equal(erig_run(0), ENGINE_EXIT_HALT);
-	erig.ops->vcpu_nmi(erig.e->vcpu[0]);
-	assert_int_equal(erig_run(0), ENGINE_EXIT_HALT);
-	erig_get(0, &s);
-	assert_int_equal(s.rip, ERIG_HANDLER + 2 + 1);
-	assert_int_equal(s.nmi_masked, 1);
-	assert_int_equal(s.nmi_pending, 0);
+	scene_an_nmi_ends_a_halt_with_interrupts_off();
 }
 
 /* --- eventfds that raise interrupts --- */
 
 GUEST(irq_main, "sti\n1: cmp $2, %rcx; jne 1b\ncli\nhlt");
-GUEST(irq_51, "or $1, %rbx\nmov $0xfee000b0, %r10d\nmovl $0, (%r10)\ninc %rcx\niretq");
-GUEST(irq_52, "or $2, %rbx\nmov $0xfee000b0, %r10d\nmovl $0, (%r10)\ninc %rcx\niretq");
+GUEST(irq_51, "or $1, %rbx\n" GUEST_EOI "inc %rcx\niretq");
+GUEST(irq_52, "or $2, %rbx\n" GUEST_EOI "inc %rcx\niretq");
 
 static void irqfd_start(uint64_t interrupts)
 {
-	struct vcpu_state s;
-
-	start(1);
+	erig_start(1);
 	ERIG_LOAD(ERIG_CODE, irq_main);
 	ERIG_LOAD(ERIG_CODE + 0x100, irq_51);
 	ERIG_LOAD(ERIG_CODE + 0x200, irq_52);
 	erig_vector(0x51, ERIG_CODE + 0x100);
 	erig_vector(0x52, ERIG_CODE + 0x200);
 	erig_long_mode(0, ERIG_CODE);
-	erig_get(0, &s);
-	s.gpr[RCX] = 2 - interrupts; /* of two that end the guest's loop */
-	erig_set(0, &s);
+	erig_set_reg(0, RCX, 2 - interrupts); /* of two that end the guest's loop */
 }
 
 static struct engine_irqfd irqfd_of(uint32_t vector)
@@ -220,11 +158,8 @@ static void ring_for(int fd)
 /* The interrupts that the guest took until its loop ended, by the bits that their handlers set. */
 static uint64_t taken(void)
 {
-	struct vcpu_state s;
-
 	assert_int_equal(erig_run(0), ENGINE_EXIT_HALT);
-	erig_get(0, &s);
-	return s.gpr[RBX];
+	return erig_reg(0, RBX);
 }
 
 static void an_eventfd_raises_its_message_and_no_other(void **state)
@@ -321,43 +256,20 @@ static void what_cannot_raise_an_interrupt_is_refused(void **state)
 GUEST(ring, "mov $0xd0000000, %ebx\nmovl $7, (%rbx)\nmovw $7, (%rbx)\nmovl $5, 4(%rbx)\nmovl $6, 4(%rbx)\n"
 	    "mov $0x99, %eax; mov $0x300, %edx\nout %al, %dx\nout %ax, %dx\nout %al, $0x99\nhlt");
 
-static uint64_t rung(int fd)
-{
-	uint64_t v = 0;
-
-	return read(fd, &v, 8) == 8 ? v : 0;
-}
-
 static void doorbells_signal_and_do_not_exit(void **state)
 {
-	struct engine_doorbell bell[3] = {
-		{ .address = ERIG_DEVICE, .len = 4 },
-		{ .address = ERIG_DEVICE + 4, .len = 4, .match = true, .value = 5 },
-		{ .address = 0x300, .pio = true },
-	};
+	struct engine_doorbell bell[DOORBELLS];
 
-	start(1);
+	erig_start(1);
 	ERIG_LOAD(ERIG_CODE, ring);
-	for (unsigned i = 0; i < 3; i++) {
-		bell[i].fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-		assert_int_equal(erig.ops->add_doorbell(erig.e, &bell[i]), 0);
-		assert_int_equal(erig.ops->add_doorbell(erig.e, &bell[i]), -EEXIST);
-	}
+	add_doorbells(bell);
 	erig_long_mode(0, ERIG_CODE);
 	assert_int_equal(erig_run(0), ENGINE_EXIT_HALT);
 	assert_int_equal(rung(bell[0].fd), 1);
 	assert_int_equal(rung(bell[1].fd), 1);
 	assert_int_equal(rung(bell[2].fd), 2);
 	assert_int_equal(erig.log_count, 3); /* the word, the 6, port 0x99 */
-	for (unsigned i = 0; i < 3; i++) {
-		assert_int_equal(erig.ops->remove_doorbell(erig.e, &bell[i]), 0);
-		assert_int_equal(erig.ops->remove_doorbell(erig.e, &bell[i]), -ENOENT);
-	}
-	erig_long_mode(0, ERIG_CODE);
-	assert_int_equal(erig_run(0), ENGINE_EXIT_HALT);
-	assert_int_equal(rung(bell[0].fd) + rung(bell[1].fd) + rung(bell[2].fd), 0);
-	for (unsigned i = 0; i < 3; i++)
-		close(bell[i].fd);
+	remove_doorbells(bell);
 }
 
 /* --- memory --- */
@@ -374,7 +286,7 @@ static void the_dirty_log_has_the_frames_that_were_written_and_no_others(void **
 	static uint64_t map[(ERIG_RAM_SIZE >> 12) / 64];
 	const size_t words = sizeof(map) / 8;
 
-	start(1);
+	erig_start(1);
 	ERIG_LOAD(ERIG_CODE, write_two);
 	/* without a log all may be dirty */
 	assert_int_equal(erig.ops->dirty_log_sync(erig.e), 0);
@@ -405,7 +317,7 @@ static void a_slot_can_come_and_go(void **state)
 {
 	struct vcpu_state s;
 
-	start(1);
+	erig_start(1);
 	ERIG_LOAD(ERIG_CODE, probe_slot);
 	erig_poke(0x90000, 4, 0xabcd1234);
 	assert_int_equal(ram_set_slot(erig.ram, 5, &(struct ram_slot){ .gpa = 0xc0000000, .size = 0x1000, .offset = 0x90000 }), 0);
@@ -445,7 +357,7 @@ static void no_kick_loses_or_repeats_an_access(void **state)
 	struct vcpu_state s;
 	pthread_t t;
 
-	start(1);
+	erig_start(1);
 	v = erig.e->vcpu[0];
 	ERIG_LOAD(ERIG_CODE, count);
 	erig_long_mode(0, ERIG_CODE);
@@ -480,37 +392,9 @@ static void no_kick_loses_or_repeats_an_access(void **state)
 	assert_int_equal(s.gpr[RDX], 6000);
 }
 
-static void *one_kick(void *vcpu)
-{
-	usleep(20000);
-	erig.ops->vcpu_kick(vcpu);
-	return NULL;
-}
-
-GUEST(spin, "1: jmp 1b");
-
-static void kick_after(uint64_t rip)
-{
-	struct engine_vcpu *v = erig.e->vcpu[0];
-	pthread_t t;
-
-	erig_long_mode(0, rip);
-	assert_int_equal(pthread_create(&t, NULL, one_kick, v), 0);
-	assert_int_equal(erig.ops->vcpu_run(v), 0);
-	pthread_join(t, NULL);
-	assert_int_equal(v->run->exit, ENGINE_EXIT_KICK);
-}
-
 static void a_kick_ends_a_loop_and_a_halt_and_the_next_run(void **state)
 {
-	start(1);
-	ERIG_LOAD(ERIG_CODE, spin);
-	ERIG_LOAD(ERIG_CODE + 0x100, sleep);
-	kick_after(ERIG_CODE);
-	kick_after(ERIG_CODE + 0x100);
-	erig.ops->vcpu_kick(erig.e->vcpu[0]);
-	assert_int_equal(erig.ops->vcpu_run(erig.e->vcpu[0]), 0);
-	assert_int_equal(erig.e->vcpu[0]->run->exit, ENGINE_EXIT_KICK);
+	scene_kicks_end_a_loop_and_a_halt_and_the_next_run();
 }
 
 /* --- several --- */
@@ -519,27 +403,20 @@ GUEST(bsp, "mov $0xfee00300, %ebx\nmovl $0x01000000, 0x10(%rbx)\nmovl $0x4500, (
 	   "1: cmpl $0x11, 0x20000; jne 1b\nhlt");
 GUEST16(ap, "xor %ax, %ax\nmov %ax, %ds\nmov $0x2000, %ax\nmov %ax, %es\nmov $0x11, %al\nmov %al, %es:(0)\n1: hlt\njmp 1b");
 
-static void *run_one(void *index)
-{
-	erig_run((unsigned)(uintptr_t)index);
-	return NULL;
-}
-
 static void init_and_a_startup_ipi_start_a_vcpu_in_real_mode(void **state)
 {
 	struct vcpu_state s;
 	pthread_t t;
 
-	start(2);
+	erig_start(2);
 	erig_get(1, &s);
 	assert_int_equal(s.activity, VCPU_WAIT_SIPI);
 	ERIG_LOAD(ERIG_CODE, bsp);
 	ERIG_LOAD(0x30000, ap);
 	erig_long_mode(0, ERIG_CODE);
-	assert_int_equal(pthread_create(&t, NULL, run_one, (void *)1), 0);
+	t = erig_run_beside(1);
 	assert_int_equal(erig_run(0), ENGINE_EXIT_HALT);
-	pthread_join(t, NULL);
-	assert_int_equal(erig.e->vcpu[1]->run->exit, ENGINE_EXIT_HALT);
+	assert_int_equal(erig_join(t), ENGINE_EXIT_HALT);
 	erig_get(1, &s);
 	assert_int_equal(s.seg[SEG_CS].selector, 0x3000);
 	assert_int_equal(s.activity, VCPU_HALTED);
@@ -554,7 +431,7 @@ static void an_unknown_msr_leaves_and_can_fault(void **state)
 	struct engine_vcpu *v;
 	struct vcpu_state s;
 
-	start(1);
+	erig_start(1);
 	v = erig.e->vcpu[0];
 	ERIG_LOAD(ERIG_CODE, msrs);
 	erig_long_mode(0, ERIG_CODE);
@@ -581,17 +458,11 @@ static void what_kvm_cannot_emulate_is_told_with_its_bytes(void **state)
 	static const uint8_t fxsave[] = { 0x0f, 0xae, 0x03 };
 	struct run_page *run;
 
-	start(1);
+	erig_start(1);
 	run = erig.e->vcpu[0]->run;
 	erig_load(ERIG_CODE, fxsave, sizeof(fxsave)); /* fxsave (%rbx): into a device */
 	erig_long_mode(0, ERIG_CODE);
-	{
-		struct vcpu_state s;
-
-		erig_get(0, &s);
-		s.gpr[RBX] = ERIG_DEVICE;
-		erig_set(0, &s);
-	}
+	erig_set_reg(0, RBX, ERIG_DEVICE);
 	assert_int_equal(erig_run(0), ENGINE_EXIT_INTERNAL);
 	assert_non_null(strstr(run->internal.why, "suberror 1"));
 	assert_true(run->internal.code_len >= sizeof(fxsave));
@@ -600,18 +471,7 @@ static void what_kvm_cannot_emulate_is_told_with_its_bytes(void **state)
 
 static void a_triple_fault_leaves_with_shutdown_and_stays_so(void **state)
 {
-	struct vcpu_state s;
-
-	start(1);
-	erig_poke(ERIG_CODE, 2, 0x0b0f);
-	erig_long_mode(0, ERIG_CODE);
-	erig_get(0, &s);
-	s.idt.limit = 0;
-	erig_set(0, &s);
-	assert_int_equal(erig_run(0), ENGINE_EXIT_SHUTDOWN);
-	assert_int_equal(erig.e->vcpu[0]->run->shutdown.triple_fault, 1);
-	erig_get(0, &s);
-	assert_int_equal(s.activity, VCPU_SHUTDOWN);
+	scene_a_triple_fault_leaves_with_shutdown();
 	assert_int_equal(erig_run(0), ENGINE_EXIT_SHUTDOWN);
 	erig_poke(ERIG_CODE, 1, 0xf4);
 	erig_long_mode(0, ERIG_CODE);
@@ -636,7 +496,7 @@ static bool entry_arms_breakpoints(void)
 
 	/* The loaded one first: what QEMU armed once stays armed after the guest that did it. */
 	for (unsigned moved = 0; moved < 2; moved++) {
-		start(1);
+		erig_start(1);
 		ERIG_LOAD(ERIG_CODE, arms_itself);
 		erig_poke(AT - 1, 1, 0x90); /* the breakpoint is not at the first instruction: RF or not is no matter */
 		erig_poke(AT, 1, 0x90);
@@ -674,7 +534,7 @@ static void a_debugger_steps_breaks_and_watches(void **state)
 	struct engine_vcpu *v;
 	bool arms = entry_arms_breakpoints();
 
-	start(1);
+	erig_start(1);
 	v = erig.e->vcpu[0];
 	ERIG_LOAD(ERIG_CODE, steps);
 	erig_long_mode(0, ERIG_CODE);
@@ -709,7 +569,7 @@ static void translation_follows_the_page_tables(void **state)
 {
 	uint64_t gpa = 0;
 
-	start(1);
+	erig_start(1);
 	erig_long_mode(0, ERIG_CODE);
 	assert_int_equal(erig.ops->vcpu_translate(erig.e->vcpu[0], 0x12345678, &gpa), 0);
 	assert_int_equal(gpa, 0x12345678);
@@ -723,7 +583,7 @@ static void features_that_the_host_lacks_are_named(void **state)
 	struct error err;
 	int r;
 
-	start(1);
+	erig_start(1);
 	config.ram = erig.ram;
 	r = engine_create("kvm", &config, &e, NULL, 0, &err);
 	if (!r) {
@@ -768,5 +628,6 @@ int main(int argc, char **argv)
 	};
 
 	need_kvm();
+	erig_host = KVM_SPEC;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,8 +4,7 @@
  * anything; and what a hostile file could hold is refused.
  */
 #include "kvm_tests.h"
-
-#include "host/loop.h"
+#include "vcpu_states.h"
 
 /* The first is KVM's too where engine soft cannot run: then states cross from one engine kvm to another. */
 static const char *specs[] = { SOFT_SPEC, KVM_SPEC };
@@ -48,50 +47,6 @@ static void start(const char *spec)
 	erig_start(1);
 }
 
-static struct vcpu_state *get(void)
-{
-	struct vcpu_state *s = calloc(1, sizeof(*s));
-
-	assert_non_null(s);
-	erig_settle(0);
-	erig_get(0, s);
-	return s;
-}
-
-/* The vCPU goes on in a new engine @spec, on the same memory. */
-static void move(const char *spec)
-{
-	struct vcpu_state *s = get();
-
-	erig_host = spec;
-	erig_renew(1);
-	erig_set(0, s);
-	free(s);
-}
-
-/* Compared as records, field by field as they are saved: the structures have padding. */
-static void assert_same(const struct vcpu_state *a, const struct vcpu_state *b)
-{
-	const struct vcpu_state *s[2] = { a, b };
-	struct state_writer *w[2];
-	const void *bytes[2];
-	size_t len[2];
-
-	for (unsigned i = 0; i < 2; i++) {
-		assert_int_equal(state_writer_create(&w[i]), 0);
-		state_save(w[i], &vcpu_state_class, 0, s[i]);
-		assert_int_equal(state_writer_finish(w[i], &bytes[i], &len[i]), 0);
-	}
-	for (unsigned i = 0; i < SEG_COUNT; i++)
-		assert_int_equal(a->seg[i].attr, b->seg[i].attr);
-	assert_memory_equal(a->lapic, b->lapic, sizeof(a->lapic));
-	assert_memory_equal(a->xsave, b->xsave, sizeof(a->xsave));
-	assert_int_equal(len[0], len[1]);
-	assert_memory_equal(bytes[0], bytes[1], len[0]);
-	state_writer_destroy(w[0]);
-	state_writer_destroy(w[1]);
-}
-
 static void both_engines_reset_alike(void **state)
 {
 	struct vcpu_state *s[2];
@@ -106,7 +61,7 @@ static void both_engines_reset_alike(void **state)
 			erig_get(cpu, s[i]);
 			s[i]->xsave_len = 0; /* engine soft's image has room for more than the model */
 		}
-		assert_same(s[0], s[1]);
+		vcpu_assert_same(s[0], s[1]);
 		free(s[0]);
 		free(s[1]);
 	}
@@ -115,32 +70,7 @@ static void both_engines_reset_alike(void **state)
 /* Something of its own in every field that all hosts have. */
 static void colour(struct vcpu_state *s)
 {
-	for (unsigned i = 0; i < GPR_COUNT; i++)
-		s->gpr[i] = 0x1111111111111111ull * i;
-	s->rip = 0xffffffff81000000;
-	s->rflags = 0x40a57 & ~0x100ull;
-	s->cr2 = 0xdeadbeef000;
-	s->star = 0x23001000000000;
-	s->lstar = 0xffffffff82000000;
-	s->cstar = 0xffffffff82003000;
-	s->sfmask = 0x47700;
-	s->kernel_gs_base = 0x7fff00000000;
-	s->sysenter_cs = 0x10;
-	s->sysenter_esp = 0xffffffff82002000;
-	s->sysenter_eip = 0xffffffff82001000;
-	s->mtrr_def_type = 0xc06;
-	s->mtrr_physbase[7] = 0xc0000000;
-	s->mtrr_physmask[7] = 0x3fffc0000800;
-	s->mtrr_fixed[10] = 0x0505050505050505;
-	s->pat = 0x0007010600070106;
-	s->seg[SEG_GS].base = 0xffff888012340000;
-	s->seg[SEG_FS].base = 0x7f0012340000;
-	s->dr[0] = 0x1000;
-	s->dr[3] = 0x7fff00001000;
-	s->dr[7] = 0x401;
-	s->tsc_adjust = 5;
-	s->tsc_delta = 5;
-	s->nmi_masked = 1;
+	vcpu_colour(s);
 	s->cr8 = 3;
 	s->lapic[8] = 0x30;
 	s->lapic[0x22] = 0x20000; /* IRR: 0x51 */
@@ -148,10 +78,6 @@ static void colour(struct vcpu_state *s)
 	s->lapic[0x1a] = 0x20000; /* TMR: 0x51 */
 	s->lapic[0x32] = 0x000ec;
 	s->lapic[0x3e] = 0xb;
-	for (unsigned i = 160; i < 416; i++) /* XMM */
-		s->xsave[i] = (uint8_t)i;
-	s->xsave[32] = 0x77; /* ST0 */
-	s->xsave[40] = 0x3f;
 }
 
 static void what_is_set_is_what_is_got(void **state)
@@ -161,12 +87,12 @@ static void what_is_set_is_what_is_got(void **state)
 	for (unsigned i = 0; i < 2; i++) {
 		start(specs[i]);
 		erig_long_mode(0, ERIG_CODE);
-		a = get();
+		a = erig_state();
 		colour(a);
 		erig_set(0, a);
-		b = get();
+		b = erig_state();
 		b->lapic[0xa] = a->lapic[0xa]; /* PPR follows from the others */
-		assert_same(a, b);
+		vcpu_assert_same(a, b);
 		free(a);
 		free(b);
 	}
@@ -179,7 +105,7 @@ static void pending_events_cross_both_ways(void **state)
 	for (unsigned i = 0; i < 2; i++) {
 		start(specs[i]);
 		erig_long_mode(0, ERIG_CODE);
-		a = get();
+		a = erig_state();
 		a->rflags |= 0x200;
 		a->nmi_pending = 1;
 		a->exception_pending = 1;
@@ -190,13 +116,13 @@ static void pending_events_cross_both_ways(void **state)
 		a->extint_pending = 1;
 		a->extint_vector = 0x33;
 		erig_set(0, a);
-		move(specs[!i]);
-		b = get();
-		assert_same(a, b);
+		erig_move(specs[!i]);
+		b = erig_state();
+		vcpu_assert_same(a, b);
 		/* the exception's HLT has interrupts off: then the NMI comes, and nothing after it */
 		assert_int_equal(erig_run(0), ENGINE_EXIT_HALT);
 		free(b);
-		b = get();
+		b = erig_state();
 		assert_true(b->rip == ERIG_HANDLER + 14 + 1 || b->rip == ERIG_HANDLER + 2 + 1);
 		assert_int_equal(b->exception_pending, 0);
 		assert_int_equal(b->extint_pending, 1);
@@ -213,57 +139,34 @@ GUEST(devices,
       "mov $3, %ecx; lea 0x100(%rbx), %rdi; mov $0x20000, %esi\nrep movsl\npushq 0x400(%rbx)\npopq 0x408(%rbx)\n"
       "in $0x60, %al\nin $0x71, %eax\nout %al, $0x70\nmov $3, %ecx; mov $0x20000, %esi; mov $0x60, %edx\nrep outsb\nhlt");
 
-struct outcome {
-	struct vcpu_state *s;
-	unsigned count, exits;
-	struct erig_access log[ERIG_LOG_MAX];
-};
-
-static void run_moving(struct outcome *o, unsigned at, const char *from, const char *to)
+static struct outcome *run_devices(unsigned at, const char *from, const char *to)
 {
 	start(from);
 	ERIG_LOAD(ERIG_CODE, devices);
-	for (unsigned i = 0; i < 64; i++)
-		erig_poke(ERIG_DATA + i, 1, 0xa0 + i);
+	fill_data();
 	erig_long_mode(0, ERIG_CODE);
-	o->exits = 0;
-	for (;;) {
-		assert_int_equal(erig.ops->vcpu_run(erig.e->vcpu[0]), 0);
-		if (!erig_answer(0))
-			break;
-		if (++o->exits == at)
-			move(to);
-	}
-	assert_int_equal(erig.e->vcpu[0]->run->exit, ENGINE_EXIT_HALT);
-	o->s = get();
-	o->count = erig.log_count;
-	memcpy(o->log, erig.log, sizeof(o->log));
+	return run_moving(at, to);
 }
 
 static void a_vcpu_goes_on_in_the_other_engine_after_any_access(void **state)
 {
-	static struct outcome want, got;
+	struct outcome *want = run_devices(0, specs[0], specs[0]);
 
-	run_moving(&want, 0, specs[0], specs[0]);
 	for (unsigned i = 0; i < 2; i++) {
-		for (unsigned at = 1; at <= want.exits; at++) {
-			run_moving(&got, at, specs[i], specs[!i]);
-			assert_int_equal(got.count, want.count);
-			assert_memory_equal(got.log, want.log, sizeof(want.log));
-			assert_memory_equal(got.s->gpr, want.s->gpr, sizeof(want.s->gpr));
-			assert_int_equal(got.s->rip, want.s->rip);
-			assert_int_equal(got.s->rflags, want.s->rflags);
-			assert_int_equal(got.s->activity, want.s->activity);
-			free(got.s);
+		for (unsigned at = 1; at <= want->exits; at++) {
+			struct outcome *got = run_devices(at, specs[i], specs[!i]);
+
+			assert_outcomes_alike(got, want);
+			free(got);
 		}
 	}
-	free(want.s);
+	free(want);
 }
 
 /* --- time --- */
 
 GUEST(wait, "sti\n1: hlt; jmp 1b");
-GUEST(tick, "mov $0xfee000b0, %r10d\nmovl $0, (%r10)\ninc %rcx\ncli\nhlt");
+GUEST(tick, GUEST_EOI "inc %rcx\ncli\nhlt");
 enum { LVT_TIMER = 0x32, LVT_LINT0 = 0x35, TIMER_INIT = 0x38, TIMER_CURRENT = 0x39, TIMER_DIVIDE = 0x3e, MODE_PERIODIC = 1 << 17,
        MODE_DEADLINE = 2 << 17 };
 enum { WAIT_MS = 60 };
@@ -277,7 +180,7 @@ static struct vcpu_state *waiting(const char *spec, uint32_t mode)
 	ERIG_LOAD(ERIG_CODE + 0x100, tick);
 	erig_vector(0x51, ERIG_CODE + 0x100);
 	erig_long_mode(0, ERIG_CODE);
-	s = get();
+	s = erig_state();
 	s->lapic[LVT_TIMER] = 0x51 | mode;
 	s->lapic[TIMER_DIVIDE] = 0xb;
 	return s;
@@ -292,16 +195,16 @@ static void a_deadline_is_kept_by_the_engine_that_it_moves_to(void **state)
 		s->tsc_deadline = deadline;
 		erig_set(0, s);
 		free(s);
-		s = get();
+		s = erig_state();
 		assert_true(s->tsc_deadline == deadline);
-		move(specs[!i]);
-		after = get();
+		erig_move(specs[!i]);
+		after = erig_state();
 		assert_true(after->tsc_deadline == deadline);
 		assert_int_equal(erig_run(0), ENGINE_EXIT_HALT);
 		if (vm_clock_tsc(&erig.clock) < deadline && real_kvm("the TSC's offset"))
 			fail_msg("the timer came too early");
 		free(after);
-		after = get();
+		after = erig_state();
 		assert_int_equal(after->gpr[RCX], 1);
 		assert_int_equal(after->tsc_deadline, 0);
 		free(s);
@@ -318,8 +221,8 @@ static void a_count_goes_on_where_it_was(void **state)
 		s->lapic[TIMER_INIT] = s->lapic[TIMER_CURRENT] = initial;
 		s->lapic_timer_start_ns = vm_clock_ns(&erig.clock) - 400000000; /* 0.4 s ago */
 		erig_set(0, s);
-		move(specs[!i]);
-		after = get();
+		erig_move(specs[!i]);
+		after = erig_state();
 		assert_int_equal(after->lapic[TIMER_INIT], initial);
 		/* KVM counts faster than the crystal on hosts that cannot be told otherwise */
 		assert_in_range(after->lapic[TIMER_CURRENT], 1, initial / 10 * 6 + 1);
@@ -337,7 +240,7 @@ static void a_one_shot_count_that_ran_out_does_not_fire_again(void **state)
 	erig_set(0, s);
 	atomic_store(&erig.e->vcpu[0]->run->immediate_exit, 0);
 	usleep(20000);
-	after = get();
+	after = erig_state();
 	assert_int_equal(after->lapic[TIMER_INIT], 1000);
 	assert_int_equal(after->lapic[TIMER_CURRENT], 0);
 	assert_int_equal(after->lapic[0x22], 0);
@@ -355,7 +258,7 @@ static void a_clock_that_stands_keeps_the_deadline_away(void **state)
 	vm_clock_pause(&erig.clock);
 	assert_int_equal(erig.ops->clock_changed(erig.e), 0);
 	usleep(2 * WAIT_MS * 1000);
-	after = get();
+	after = erig_state();
 	assert_true(after->tsc_deadline == deadline);
 	assert_int_equal(after->lapic[0x22], 0);
 	vm_clock_resume(&erig.clock);
@@ -385,7 +288,7 @@ static void the_guests_tsc_is_the_vm_clocks(void **state)
 	before = vm_clock_tsc(&erig.clock);
 	assert_int_equal(erig_run(0), ENGINE_EXIT_HALT);
 	after = vm_clock_tsc(&erig.clock);
-	s = get();
+	s = erig_state();
 	if (s->gpr[RAX] < before || s->gpr[RAX] > after) {
 		free(s);
 		if (!real_kvm("the TSC's offset"))
@@ -414,7 +317,7 @@ static void impossible_states_are_refused_and_change_nothing(void **state)
 	start(KVM_SPEC);
 	erig_poke(ERIG_CODE, 1, 0xf4);
 	erig_long_mode(0, ERIG_CODE);
-	good = get();
+	good = erig_state();
 	bad = calloc(1, sizeof(*bad));
 #define X(change)                                                                                        \
 	*bad = *good;                                                                                    \
@@ -422,9 +325,9 @@ static void impossible_states_are_refused_and_change_nothing(void **state)
 	bad->change;                                                                                     \
 	if (erig.ops->vcpu_set_state(erig.e->vcpu[0], bad) >= 0 && real_kvm("refusal of " #change))      \
 		fail_msg("taken: " #change);                                                             \
-	after = get();                                                                                   \
+	after = erig_state();                                                                                   \
 	if (after->gpr[RAX] != 0x1234)                                                                   \
-		assert_same(after, good);                                                                \
+		vcpu_assert_same(after, good);                                                                \
 	else                                                                                             \
 		erig_set(0, good);                                                                       \
 	free(after);
@@ -435,8 +338,8 @@ static void impossible_states_are_refused_and_change_nothing(void **state)
 	memset(bad->lapic, 0xff, sizeof(bad->lapic));
 	bad->cr8 = 15;
 	if (!erig.ops->vcpu_set_state(erig.e->vcpu[0], bad)) {
-		after = get();
-		assert_int_equal(after->lapic[2], 0);
+		after = erig_state();
+		assert_int_equal(after->lapic[2], 0xff000000);
 		assert_int_equal(after->lapic[0x20] & 0xffff, 0);
 		assert_int_equal(after->lapic[0x3e], 0xb);
 		free(after);

@@ -15,10 +15,8 @@ static void start(struct ram *ram, const struct elf_recipe *r, const char *initr
 		  struct vcpu_state *cpu)
 {
 	struct bytes k = make_elf(r);
-	struct error err;
 
-	if (boot(ram, test_file(0, k.at, k.len), initrd, cmdline, cpu, &err))
-		fail_msg("%s: %s", err.what, err.why);
+	kernel_starts(ram, &k, initrd, cmdline, cpu);
 	bytes_free(&k);
 }
 
@@ -127,12 +125,7 @@ static void a_kernel_may_lie_in_low_memory(void **state)
 
 static void fails(const struct elf_recipe *r, const char *why)
 {
-	struct ram *ram = test_ram(16);
-	struct bytes k = make_elf(r);
-
-	kernel_fails(ram, &k, why);
-	bytes_free(&k);
-	ram_destroy(ram);
+	kernel_is_refused(16, make_elf(r), why);
 }
 
 #define FAILS(why, ...)                                                                            \
@@ -168,13 +161,10 @@ static void segments_that_do_not_fit_are_told(void **state)
 
 static void poke_fails(size_t at, unsigned size, uint64_t value, const char *why)
 {
-	struct ram *ram = test_ram(16);
 	struct bytes k = make_elf(&good);
 
 	poke(&k, at, size, value);
-	kernel_fails(ram, &k, why);
-	bytes_free(&k);
-	ram_destroy(ram);
+	kernel_is_refused(16, k, why);
 }
 
 static void damaged_headers_are_told(void **state)
@@ -201,15 +191,12 @@ static void damaged_headers_are_told(void **state)
 static void segments_that_overlap_are_told(void **state)
 {
 	enum { PH0 = 64, PH1 = 120 };
-	struct ram *ram = test_ram(16);
 	struct bytes k = make_elf(&good);
 
 	/* A third program header: the first one again. */
 	poke(&k, 56, 2, 3);
 	memcpy(k.at + 176, k.at + PH0, 56);
-	kernel_fails(ram, &k, "two of its segments overlap");
-	bytes_free(&k);
-	ram_destroy(ram);
+	kernel_is_refused(16, k, "two of its segments overlap");
 }
 
 static void truncated_elf_files_are_told(void **state)

@@ -16,10 +16,7 @@ struct started {
 static void start(struct ram *ram, const struct bytes *kernel, const char *initrd, const char *cmdline,
 		  struct started *s)
 {
-	struct error err;
-
-	if (boot(ram, test_file(0, kernel->at, kernel->len), initrd, cmdline, &s->cpu, &err))
-		fail_msg("%s: %s", err.what, err.why);
+	kernel_starts(ram, kernel, initrd, cmdline, &s->cpu);
 	ram_get(ram, s->cpu.gpr[RSI], s->params, sizeof(s->params));
 }
 
@@ -365,11 +362,7 @@ static void booting_again_gives_the_same(void **state)
 
 static void fails(struct bytes k, unsigned mib, const char *why)
 {
-	struct ram *ram = test_ram(mib);
-
-	kernel_fails(ram, &k, why);
-	bytes_free(&k);
-	ram_destroy(ram);
+	kernel_is_refused(mib, k, why);
 }
 
 static struct bytes poked(size_t at, unsigned size, uint64_t value)

@@ -38,11 +38,8 @@ struct started {
 
 static void start_file(struct bytes *k, const char *initrd, const char *cmdline, struct started *s)
 {
-	struct error err;
-
 	s->ram = test_ram(32);
-	if (boot(s->ram, test_file(0, k->at, k->len), initrd, cmdline, &s->cpu, &err))
-		fail_msg("%s: %s", err.what, err.why);
+	kernel_starts(s->ram, k, initrd, cmdline, &s->cpu);
 	bytes_free(k);
 	ram_get(s->ram, s->cpu.gpr[RBX], s->info, sizeof(s->info));
 }
@@ -61,12 +58,7 @@ static void text_at(struct started *s, size_t field, char *text, size_t len)
 
 static void fails(const struct recipe *r, const char *why)
 {
-	struct ram *ram = test_ram(16);
-	struct bytes k = make(r);
-
-	kernel_fails(ram, &k, why);
-	bytes_free(&k);
-	ram_destroy(ram);
+	kernel_is_refused(16, make(r), why);
 }
 
 /* 3.2: EAX, EBX, CS, the data segments, A20, CR0, EFLAGS. */
@@ -109,12 +101,11 @@ static void addresses_say_what_is_loaded_and_cleared(void **state)
 	struct bytes k = make(&r);
 	struct ram *ram = test_ram(16);
 	struct vcpu_state cpu;
-	struct error err;
 	uint8_t ones[0x2000], got[0x2000];
 
 	memset(ones, 0xff, sizeof(ones));
 	assert_int_equal(ram_write(ram, 1 * MIB, ones, sizeof(ones)), 0);
-	assert_int_equal(boot(ram, test_file(0, k.at, k.len), NULL, "", &cpu, &err), 0);
+	kernel_starts(ram, &k, NULL, "", &cpu);
 	ram_get(ram, 1 * MIB, got, sizeof(got));
 	assert_memory_equal(got, k.at, 0x200);
 	for (unsigned i = 0x200; i < 0x1000; i++)
@@ -170,13 +161,10 @@ static void the_header_is_searched_in_the_first_8_kib(void **state)
 
 static void a_header_whose_checksum_is_wrong_is_none(void **state)
 {
-	struct ram *ram = test_ram(16);
 	struct bytes k = make(&(struct recipe){ 0 });
 
 	k.at[HEADER + 8] ^= 1;
-	kernel_fails(ram, &k, "no Multiboot header");
-	bytes_free(&k);
-	ram_destroy(ram);
+	kernel_is_refused(16, k, "no Multiboot header");
 }
 
 /* 3.1.2: bits 0-15 that are not understood must make the load fail; bits 16-31 may be ignored. */

@@ -60,11 +60,8 @@ struct started {
 
 static void start_file(struct bytes *k, const char *initrd, const char *cmdline, struct started *s)
 {
-	struct error err;
-
 	s->ram = test_ram(32);
-	if (boot(s->ram, test_file(0, k->at, k->len), initrd, cmdline, &s->cpu, &err))
-		fail_msg("%s: %s", err.what, err.why);
+	kernel_starts(s->ram, k, initrd, cmdline, &s->cpu);
 	bytes_free(k);
 	ram_get(s->ram, s->cpu.gpr[RBX], s->info, sizeof(s->info));
 	s->len = (uint32_t)peek(s->info, 0, 4);
@@ -96,22 +93,10 @@ static size_t find(const struct started *s, uint32_t type, unsigned n)
 	return 0;
 }
 
-static void fails_file(struct bytes *k, const char *why)
-{
-	struct ram *ram = test_ram(16);
-
-	kernel_fails(ram, k, why);
-	bytes_free(k);
-	ram_destroy(ram);
-}
-
 static void fails(struct header *h, const char *why)
 {
-	struct bytes k;
-
 	finish(h);
-	k = make(h);
-	fails_file(&k, why);
+	kernel_is_refused(16, make(h), why);
 }
 
 /* 3.3 */
@@ -298,7 +283,7 @@ static void impossible_addresses_are_told(void **state)
 		struct bytes k = flat(&h, cases[i].header, cases[i].load, cases[i].load_end, cases[i].bss_end,
 				      cases[i].entry);
 
-		fails_file(&k, cases[i].why);
+		kernel_is_refused(16, k, cases[i].why);
 	}
 }
 
@@ -383,7 +368,7 @@ static void the_header_is_searched_in_the_first_32_kib(void **state)
 		memcpy(bytes + cases[i].at, h.bytes, h.len);
 		k = bytes_copy(bytes, sizeof(bytes));
 		if (!cases[i].found) {
-			fails_file(&k, "no Multiboot header");
+			kernel_is_refused(16, k, "no Multiboot header");
 			continue;
 		}
 		start_file(&k, NULL, "", &s);
@@ -418,7 +403,7 @@ static void damaged_headers_are_told(void **state)
 		w[0] = -(w[0] + w[1] + w[2]);
 		memcpy(h.bytes + 12, w, 4);
 		k = make(&h);
-		fails_file(&k, cases[i].why);
+		kernel_is_refused(16, k, cases[i].why);
 	}
 }
 

@@ -454,6 +454,15 @@ int boot(struct ram *ram, const char *kernel, const char *initrd, const char *cm
 	return boot_load(ram, &config, bsp, err);
 }
 
+void kernel_starts(struct ram *ram, const struct bytes *kernel, const char *initrd, const char *cmdline,
+		   struct vcpu_state *bsp)
+{
+	struct error err;
+
+	if (boot(ram, test_file(0, kernel->at, kernel->len), initrd, cmdline, bsp, &err))
+		fail_msg("%s: %s", err.what, err.why);
+}
+
 void boot_fails(struct ram *ram, const char *kernel, const char *initrd, const char *cmdline, const char *why)
 {
 	struct vcpu_state bsp;
@@ -474,4 +483,13 @@ void boot_fails(struct ram *ram, const char *kernel, const char *initrd, const c
 void kernel_fails(struct ram *ram, const struct bytes *kernel, const char *why)
 {
 	boot_fails(ram, test_file(0, kernel->at, kernel->len), NULL, "", why);
+}
+
+void kernel_is_refused(unsigned mib, struct bytes kernel, const char *why)
+{
+	struct ram *ram = test_ram(mib);
+
+	kernel_fails(ram, &kernel, why);
+	bytes_free(&kernel);
+	ram_destroy(ram);
 }

@@ -110,9 +110,14 @@ struct bytes make_cpio(const char *name, const void *content, size_t len);
 /* boot_load with a state that looks like one after RESET. */
 int boot(struct ram *ram, const char *kernel, const char *initrd, const char *cmdline, struct vcpu_state *bsp,
 	 struct error *err);
+/* boot with the bytes of a kernel; fails the test unless that starts. */
+void kernel_starts(struct ram *ram, const struct bytes *kernel, const char *initrd, const char *cmdline,
+		   struct vcpu_state *bsp);
 /* boot fails with STATUS_INPUT, and its three lines are there; @why must occur in the second. */
 void boot_fails(struct ram *ram, const char *kernel, const char *initrd, const char *cmdline, const char *why);
 /* The same for the bytes of a kernel. */
 void kernel_fails(struct ram *ram, const struct bytes *kernel, const char *why);
+/* The same in a machine of its own with @mib MiB; frees the bytes. */
+void kernel_is_refused(unsigned mib, struct bytes kernel, const char *why);
 
 #endif

@@ -24,6 +24,7 @@ static void code_written(void *opaque, uint64_t frame)
 	if (told_count < 16)
 		told[told_count] = frame;
 	told_count++;
+	ram_code_written(ram, frame);
 }
 
 /*

@@ -77,7 +77,7 @@ static void append_row(struct dt_case *c, unsigned row)
 	memcpy(one.seg, now, sizeof(now));
 	enc_prefixes(&e, op, c->kind);
 	short_address = c->mode != INSN_MODE64 && (c->mode == INSN_MODE16) != (memchr(e.b, 0x67, e.n) != NULL);
-	enc_opcode(&e, op, c->mode);
+	enc_opcode(&e, op, c->mode, -1);
 	if (op->attr & OP_MODRM) { /* register, or absolute or RIP-relative memory */
 		unsigned modrm = enc_modrm(op);
 

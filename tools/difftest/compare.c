@@ -68,44 +68,91 @@ void dt_memory_poke(const struct dt_memory *m, const struct dt_case *c)
 	}
 }
 
+static bool line_equal(const uint8_t *a, const uint8_t *b)
+{
+	uint64_t differ = 0, x, y;
+
+	for (unsigned i = 0; i < DT_LINE; i += 8) {
+		memcpy(&x, a + i, 8);
+		memcpy(&y, b + i, 8);
+		differ |= x ^ y;
+	}
+	return !differ;
+}
+
+static void note_line(struct dt_result *r, unsigned number, const uint8_t *p)
+{
+	uint64_t hash = r->diff_hash ^ number, word;
+
+	for (unsigned i = 0; i < DT_LINE; i += 8) {
+		memcpy(&word, p + i, 8);
+		hash = (hash ^ word) * 0x9e3779b97f4a7c15ull;
+		hash ^= hash >> 29;
+	}
+	r->diff_hash = hash;
+	if (r->lines < DT_LINES_MAX) {
+		r->line[r->lines] = (uint16_t)number;
+		memcpy(r->content[r->lines], p, DT_LINE);
+	}
+	r->lines++;
+}
+
 void dt_memory_diff(const struct dt_memory *m, struct dt_result *r)
 {
-	uint32_t first = DT_MEM, last = 0;
 	unsigned size;
 
+	r->lines = 0;
+	r->diff_hash = 0;
 	for (uint32_t base = 0; base < DT_MEM; base += size) {
 		uint8_t *mem = part_of(m, base, &size);
-		const uint8_t *old = dt_pristine + base;
 
-		if (!mem || !memcmp(mem, old, size))
-			continue;
-		for (unsigned i = 0; i < size; i++) {
-			if (mem[i] == old[i])
+		for (uint32_t i = 0; mem && i < size; i += DT_LINE) {
+			if (line_equal(mem + i, dt_pristine + base + i))
 				continue;
-			if (first == DT_MEM)
-				first = base + i;
-			last = base + i;
+			note_line(r, (base + i) / DT_LINE, mem + i);
+			memcpy(mem + i, dt_pristine + base + i, DT_LINE);
 		}
 	}
-	r->diff_first = r->diff_len = 0;
-	r->diff_hash = 0;
-	if (first == DT_MEM)
-		return;
-	r->diff_first = first;
-	r->diff_len = last - first + 1;
-	for (uint32_t i = 0; i < r->diff_len; i++) {
-		uint8_t *p = byte_at(m, first + i), b = p ? *p : dt_pristine[first + i];
+}
 
-		if (i < DT_DIFF_MAX)
-			r->diff[i] = b;
-		r->diff_hash = (r->diff_hash ^ b) * 0x100000001b3ull;
-	}
-	for (uint32_t base = 0; base < DT_MEM; base += size) {
-		uint8_t *mem = part_of(m, base, &size);
+void dt_code_init(struct dt_code *k)
+{
+	memset(k->image, 0xcc, sizeof(k->image));
+	k->from = k->to = 0;
+}
 
-		if (mem)
-			memcpy(mem, dt_pristine + base, size);
+unsigned dt_code_place(struct dt_code *k, const struct dt_case *c, struct dt_range r[2])
+{
+	unsigned from = dt_code_at(c->code), n = c->avail < c->len ? c->avail : c->len, count = 0;
+
+	if (k->from == from && k->to == from + n && !memcmp(k->image + from, c->bytes, n))
+		return 0;
+	memset(k->image + k->from, 0xcc, k->to - k->from);
+	if (k->to > k->from && (k->from < from || k->to > from + n))
+		r[count++] = (struct dt_range){ k->from, k->to };
+	memcpy(k->image + from, c->bytes, n);
+	r[count++] = (struct dt_range){ from, from + n };
+	k->from = from;
+	k->to = from + n;
+	return count;
+}
+
+uint64_t dt_code_changed(const struct dt_code *k, const uint8_t *code, struct dt_range *r)
+{
+	uint64_t hash = 1;
+
+	if (!memcmp(code, k->image, DT_CODE_SIZE))
+		return 0;
+	*r = (struct dt_range){ DT_CODE_SIZE, 0 };
+	for (unsigned i = 0; i < DT_CODE_SIZE; i++) {
+		if (code[i] == k->image[i])
+			continue;
+		hash = (hash ^ code[i] ^ (uint64_t)i << 8) * 0x100000001b3ull;
+		if (r->to == 0)
+			r->from = i;
+		r->to = i + 1;
 	}
+	return hash | 1;
 }
 
 struct report {
@@ -143,8 +190,9 @@ static void differ_bytes(struct report *r, const char *what, unsigned i, const u
 /* Content of writable memory byte @at after the case. */
 static uint8_t after(const struct dt_result *r, uint32_t at)
 {
-	if (at - r->diff_first < r->diff_len && at - r->diff_first < DT_DIFF_MAX)
-		return r->diff[at - r->diff_first];
+	for (unsigned i = 0; i < r->lines && i < DT_LINES_MAX; i++)
+		if (r->line[i] == at / DT_LINE)
+			return r->content[i][at % DT_LINE];
 	return dt_pristine[at];
 }
 
@@ -196,19 +244,14 @@ static void compare_memory(struct report *r, const struct dt_case *c, const stru
 			   const struct dt_result *s)
 {
 	unsigned shown = 0;
-	uint32_t first, end;
 
-	if (n->diff_first == s->diff_first && n->diff_len == s->diff_len && n->diff_hash == s->diff_hash)
+	if (n->lines == s->lines && n->diff_hash == s->diff_hash)
 		return;
-	if (n->diff_len > DT_DIFF_MAX || s->diff_len > DT_DIFF_MAX) {
-		differ(r, "  memory: host changed %u bytes at +%#x, soft %u bytes at +%#x\n", n->diff_len, n->diff_first,
-		       s->diff_len, s->diff_first);
+	if (n->lines > DT_LINES_MAX || s->lines > DT_LINES_MAX) {
+		differ(r, "  memory: host changed %u lines, soft %u\n", n->lines, s->lines);
 		return;
 	}
-	first = !n->diff_len ? s->diff_first : !s->diff_len || n->diff_first < s->diff_first ? n->diff_first : s->diff_first;
-	end = n->diff_first + n->diff_len > s->diff_first + s->diff_len ? n->diff_first + n->diff_len
-									: s->diff_first + s->diff_len;
-	for (uint32_t at = first; at < end; at++) {
+	for (uint32_t at = 0; at < DT_MEM; at++) {
 		if (after(n, at) == after(s, at) || memory_masked(c, in->id, in->opsize, at))
 			continue;
 		if (shown++ < 24)
@@ -292,13 +335,18 @@ static bool register_allowed(const struct insn *in, const struct dt_result *n, u
 	return in->id == INSN_ID_POPA && n->vector != EXC_BP && i != RSP;
 }
 
-/* The instruction that ended the case, or its last one; zero when it is illegal. */
-static void ending_instruction(const struct dt_case *c, const struct dt_result *n, struct insn *in)
+void ending_instruction(const struct dt_case *c, const struct dt_result *n, struct insn *in)
 {
+	uint64_t offset = dt_first_mapping(n->out.rip) - dt_first_mapping(c->code);
 	unsigned at = 0;
 	int r;
 
 	memset(in, 0, sizeof(*in));
+	if (c->program) {
+		if (offset < c->len && insn_decode(c->bytes + offset, sizeof(c->bytes) - offset, c->mode, in) <= 0)
+			memset(in, 0, sizeof(*in));
+		return;
+	}
 	for (unsigned i = 0; i < c->count && c->decoded > 0; i++) {
 		r = insn_decode(c->bytes + at, sizeof(c->bytes) - at, c->mode, in);
 		if (r <= 0 || n->out.rip == c->in.rip + at)
@@ -322,6 +370,8 @@ bool compare_results(const struct dt_case *c, const struct dt_result *native, co
 	for (size_t i = 0; i < sizeof(flag_masks) / sizeof(flag_masks[0]); i++)
 		if (flag_masks[i].id == in.id)
 			flags &= ~flag_masks[i].flags;
+	if (soft->dead_flags && native->vector != EXC_BP)
+		flags &= ~dead_flags(c, n->rip);
 	if (fault_vector(c, &in, native) != fault_vector(c, &in, soft) ||
 	    fault_error(c, &in, native) != fault_error(c, &in, soft) ||
 	    fault_address(c, &in, native) != fault_address(c, &in, soft))
@@ -362,5 +412,7 @@ bool compare_results(const struct dt_case *c, const struct dt_result *native, co
 	}
 	if (!faulted_stores_allowed(&in, native))
 		compare_memory(&r, c, &in, native, soft);
+	if (native->code_hash != soft->code_hash)
+		differ(&r, "  the code pages differ\n");
 	return r.equal;
 }

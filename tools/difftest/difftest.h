@@ -7,17 +7,21 @@
  *   gen.c      makes a case from (seed, index)
  *   encode.c   its bytes
  *   operands.c, address.c   registers and memory fitted to the instruction: where its operands point
- *   block.c    cases of several instructions
+ *   block.c    straight lines of several instructions
+ *   program.c, pieces.c   blocks: programs with branches, loops, calls, self-modification
+ *   shrink.c   makes a block that differs smaller
  *   segments.c the LDT, and the segment registers
  *   values.c   random values, and the memory that each case starts with
  *   native.c   the host CPU as oracle: a forked child, one signal an instruction
- *   soft.c     the same case under the interpreter
+ *   soft.c     the same case under engine soft: by the interpreter, by the translator
  *   compare.c  what must be equal, and the tables of what need not be, with the reasons
+ *   liveness.c flags that are dead at an instruction of a block
  *   exclude.c  cases that are not fair, with the reasons
  *
  * Both sides see the same linear addresses: two pages of code (not writable), two of data, one that is
  * read-only, nothing around them; a page of each at the end of the 64 KiB that begin with them; and, where the
- * host lets us map them, two pages below 64 KiB for 16-bit addresses. Memory starts out the same for each
+ * host lets us map them, two pages below 64 KiB for 16-bit addresses. The pages of code and data that lie together
+ * are mapped a second time DT_ALIAS bytes further on; the code is writable there. Memory starts out the same for each
  * case but for a few bytes of its own (dt_case.poke).
  */
 #ifndef SUBRING_DIFFTEST_H
@@ -25,6 +29,7 @@
 
 #include "engine/soft/cpu.h"
 #include "engine/soft/decode/insn.h"
+#include "engine/soft/tuning.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -43,10 +48,13 @@ enum {
 	DT_LOW_PAGES = 2,
 	DT_MEM = (2 + 1 + DT_LOW_PAGES) * DT_PAGE, /* writable bytes: two data pages, the top page, the low pages */
 	DT_AT_TOP = 2 * DT_PAGE, DT_AT_LOW = 3 * DT_PAGE, /* where they are in it */
+	DT_ALIAS = 0x20000,
 	DT_LDT_ENTRIES = 384,
-	DT_BLOCK_MAX = 16, /* instructions in a case */
-	DT_BYTES = (DT_BLOCK_MAX + 1) * INSN_BYTES_MAX + 1,
-	DT_DIFF_MAX = 1024,
+	DT_BLOCK_MAX = 16, /* instructions in a straight line */
+	DT_BYTES = 900,	   /* of a case */
+	DT_RUNS = 4,	   /* a program runs so often in a row, with other registers each time */
+	DT_LINE = 64,
+	DT_LINES_MAX = 64, /* changed lines of memory that a result keeps */
 	DT_BATCH = 1024,
 	DT_DATA_SEL = 0x2b, DT_CODE64_SEL = 0x33, DT_CODE32_SEL = 0x23, /* Linux's selectors of user segments */
 };
@@ -59,6 +67,9 @@ enum dt_kind {
 	DT_KIND_LDT, /* 32-bit code; all segments from the LDT */
 	DT_KINDS
 };
+
+/* How engine soft runs a case. */
+enum dt_tier { DT_INTERP, DT_TRANSLATE, DT_TIERS };
 
 /* Register file, both as input and as output. */
 struct dt_state {
@@ -79,9 +90,11 @@ struct dt_case {
 	enum dt_kind kind;
 	enum insn_mode mode; /* of the kind */
 	uint16_t row;	    /* the row it was made from */
-	uint8_t avail;	    /* bytes before the end of the code pages cuts them off */
+	bool program;	    /* a block with control flow: program.c */
+	bool stores_code;   /* it modifies itself */
+	uint16_t avail;	    /* bytes before the end of the code pages cuts them off */
 	uint8_t bytes[DT_BYTES]; /* one or more instructions, then INT3 */
-	uint8_t len;
+	uint16_t len;
 	uint8_t count;	    /* instructions */
 	int8_t decoded;	    /* insn_decode's result for the first */
 	bool has_ea;
@@ -102,9 +115,12 @@ struct dt_result {
 	uint32_t vector; /* EXC_BP when the instruction completed: RIP is then the address of the INT3 + 1 */
 	uint32_t error;
 	uint64_t cr2;
-	uint32_t diff_first, diff_len; /* changed bytes of writable memory, from first to last */
-	uint64_t diff_hash;
-	uint8_t diff[DT_DIFF_MAX];
+	uint64_t diff_hash; /* of the changed lines of writable memory */
+	uint32_t lines;	    /* how many there are; the first DT_LINES_MAX are here */
+	uint64_t code_hash; /* of the code pages after a program that changed them, or 0 */
+	bool dead_flags;    /* flags that are dead at an instruction that faults are not specified */
+	uint16_t line[DT_LINES_MAX];
+	uint8_t content[DT_LINES_MAX][DT_LINE];
 };
 
 /* The low @size bytes of @v. */
@@ -116,7 +132,8 @@ static inline uint64_t cut(uint64_t v, unsigned size)
 /* --- gen.c, values.c, segments.c, address.c --- */
 struct dt_options {
 	uint64_t seed;
-	unsigned kinds; /* 1 << enum dt_kind */
+	unsigned kinds; /* 1 << enum dt_kind; of single instructions and straight lines */
+	unsigned programs; /* the same, of programs */
 	const char *row; /* NULL: all */
 	unsigned block; /* instructions a case, 1 to DT_BLOCK_MAX */
 	bool low_pages;
@@ -125,6 +142,8 @@ void gen_init(const struct dt_options *o);
 unsigned gen_rows(void); /* how many (row, mode) pairs there are to choose from */
 void gen_case(uint64_t index, struct dt_case *c);
 extern uint8_t dt_pristine[DT_MEM + DT_PAGE]; /* writable memory, then the read-only page */
+/* Where memory is looked at while a case runs: byte @la, or NULL. NULL: as it is before the case. */
+extern const uint8_t *(*gen_live_memory)(uint64_t la);
 /* The byte that is at linear address @la before @c (in code pages: around the instruction), or NULL. */
 const uint8_t *gen_memory(const struct dt_case *c, uint64_t la);
 /* The same, 0 where there is nothing. */
@@ -157,6 +176,27 @@ enum selector_place {
 enum selector_place selector_place(const struct insn *in);
 uint16_t selector_operand(const struct dt_case *c, const struct insn *in); /* 0 if there is none */
 
+/* --- program.c --- */
+enum { PROGRAM_ITEMS_MAX = 96 };
+struct program_drop { /* bit n: item n is left out */
+	uint64_t bits[(PROGRAM_ITEMS_MAX + 63) / 64];
+};
+/* For the shrinker: what the program of case @index is made of; pieces that belong together have the same unit. */
+void program_init(const struct dt_options *o);
+unsigned program_units(uint64_t index);
+void program_drop_unit(struct program_drop *drop, unsigned unit);
+/* The case @index without what is in @drop (or NULL). */
+void program_case(uint64_t index, const struct program_drop *drop, struct dt_case *c);
+/* All runs of a program but the first want those before them. */
+static inline uint64_t program_first(uint64_t index)
+{
+	return index - index % DT_RUNS;
+}
+
+/* --- shrink.c --- */
+/* Makes *@c, which differs under @tier, smaller. The first of the runs that have to be made so that it differs. */
+uint64_t shrink(struct dt_case *c, enum dt_tier tier, struct program_drop *drop);
+
 /* --- native.c --- */
 /*
  * Maps the pages at their addresses and loads the LDT. 0 or -errno. @low tells whether the low pages could be had,
@@ -168,13 +208,23 @@ void native_run(const struct dt_case *cases, unsigned n, struct dt_result *resul
 void native_finish(void);
 
 /* --- soft.c --- */
-int soft_init(bool low);
-void soft_run(const struct dt_case *c, struct dt_result *r);
+bool soft_has_translator(void);
+int soft_init(bool low, const struct soft_tuning *tuning); /* of the translator's */
+void soft_run(const struct dt_case *c, enum dt_tier tier, struct dt_result *r);
+void soft_forget(enum dt_tier tier); /* what it has in its caches */
+/* Runs a program instruction by instruction, and says why one of them is not fair, as it stands there; or NULL. */
+const char *soft_unfair(const struct dt_case *c);
+
+/* --- liveness.c --- */
+/* Arithmetic flags that are overwritten before they are read, on every path from the instruction at @rip of a case. */
+uint32_t dead_flags(const struct dt_case *c, uint64_t rip);
 
 /* --- compare.c --- */
 /* True when all is equal; else @why gets one line for each difference. */
 bool compare_results(const struct dt_case *c, const struct dt_result *native, const struct dt_result *soft, char *why,
 		     size_t len);
+/* The instruction that ended a case, or its last one; zero when it is illegal. */
+void ending_instruction(const struct dt_case *c, const struct dt_result *n, struct insn *in);
 
 /* --- exclude.c --- */
 /* NULL, or why this case is not a fair one: host and model are known to differ. */
@@ -188,11 +238,33 @@ struct dt_memory {
 };
 /* Puts a case's own bytes there. */
 void dt_memory_poke(const struct dt_memory *m, const struct dt_case *c);
-/* Finds what changed since the run began, fills the diff of @r, restores it. */
+/* The pages of code as they are before a case: INT3, but for the bytes of the case. */
+enum { DT_CODE_SIZE = (DT_CODE_PAGES + 1) * DT_PAGE };
+struct dt_code {
+	uint8_t image[DT_CODE_SIZE];
+	unsigned from, to; /* where the bytes are */
+};
+void dt_code_init(struct dt_code *k);
+struct dt_range {
+	unsigned from, to;
+};
+/* Makes @k as @c wants it; how many ranges have to be written: none when the code is there already. */
+unsigned dt_code_place(struct dt_code *k, const struct dt_case *c, struct dt_range r[2]);
+/* Zero when @code is as @k says; else a number that tells one change from another, and where it has to be restored. */
+uint64_t dt_code_changed(const struct dt_code *k, const uint8_t *code, struct dt_range *r);
+/* Finds what changed since the run began, puts it into @r, restores it. */
 void dt_memory_diff(const struct dt_memory *m, struct dt_result *r);
+/* Of the pages that are mapped twice, the first address. */
+static inline uint64_t dt_first_mapping(uint64_t la)
+{
+	bool code = la - (DT_CODE + DT_ALIAS) < DT_CODE_PAGES * DT_PAGE, data = la - (DT_DATA + DT_ALIAS) < DT_DATA_PAGES * DT_PAGE;
+
+	return code || data ? la - DT_ALIAS : la;
+}
 /* Where in the DT_CODE_PAGES + 1 pages of code @la is. */
 static inline unsigned dt_code_at(uint64_t la)
 {
+	la = dt_first_mapping(la);
 	return la >= DT_CODE_TOP ? (unsigned)(la - DT_CODE_TOP + DT_CODE_PAGES * DT_PAGE) : (unsigned)(la - DT_CODE);
 }
 

@@ -58,11 +58,11 @@ void enc_prefixes(struct enc *e, const struct opcode *op, enum dt_kind kind)
 		enc_byte(e, segs[below(8)]);
 }
 
-static void vex_prefix(struct enc *e, const struct opcode *op, enum insn_mode mode, unsigned *vvvv)
+static void vex_prefix(struct enc *e, const struct opcode *op, enum insn_mode mode, int xb, unsigned *vvvv)
 {
 	unsigned w = op->attr & OP_W0 ? 0 : op->attr & OP_W1 ? 1 : below(2);
 	unsigned l = op->attr & OP_L0 ? 0 : op->attr & OP_L1 ? 1 : below(2);
-	unsigned rxb = mode == INSN_MODE64 ? below(8) : 0;
+	unsigned rxb = mode != INSN_MODE64 ? 0 : xb < 0 ? below(8) : (below(2) << 2 | (unsigned)xb);
 	unsigned pp = op->pp == PP_66 ? 1 : op->pp == PP_F3 ? 2 : op->pp == PP_F2 ? 3 : 0;
 
 	*vvvv = op->attr & OP_NOVVVV ? 0 : below(mode == INSN_MODE64 ? 16 : 8);
@@ -80,21 +80,21 @@ static void vex_prefix(struct enc *e, const struct opcode *op, enum insn_mode mo
 	enc_byte(e, w << 7 | (~*vvvv & 15) << 3 | l << 2 | pp);
 }
 
-void enc_opcode(struct enc *e, const struct opcode *op, enum insn_mode mode)
+void enc_opcode(struct enc *e, const struct opcode *op, enum insn_mode mode, int xb)
 {
-	unsigned b = op->opcode;
+	unsigned b = op->opcode, low = xb < 0 ? below(8) : (below(2) << 2 | (unsigned)xb);
 
 	if (op->attr & OP_PLUSR)
 		b |= below(8);
 	if (op->attr & OP_VEX) {
 		unsigned vvvv;
 
-		vex_prefix(e, op, mode, &vvvv);
+		vex_prefix(e, op, mode, xb, &vvvv);
 	} else {
 		if (mode == INSN_MODE64 && (op->attr & OP_W1))
-			enc_byte(e, 0x48 | below(8));
-		else if (mode == INSN_MODE64 && one_in(2))
-			enc_byte(e, 0x40 | (op->attr & OP_W0 ? below(8) : below(16)));
+			enc_byte(e, 0x48 | low);
+		else if (mode == INSN_MODE64 && (xb > 0 || one_in(2)))
+			enc_byte(e, 0x40 | low | (op->attr & OP_W0 ? 0 : below(2) << 3));
 		if (op->map != MAP_ONE)
 			enc_byte(e, 0x0f);
 		if (op->map > MAP_0F)

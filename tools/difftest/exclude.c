@@ -242,6 +242,20 @@ static bool misjudges_overlap(const struct dt_case *c, const struct insn *in)
 	       (uint32_t)(distance + 64) < 128;
 }
 
+/*
+ * REP MOVS whose operands are in pages that are mapped twice, one in each mapping: fast string operations see by
+ * linear addresses whether they overlap, and copy many bytes at once if not.
+ */
+static bool overlaps_unseen(const struct dt_case *c, const struct insn *in)
+{
+	uint64_t from = linear_of(c, in->seg, cut(c->in.gpr[RSI], in->addrsize));
+	uint64_t to = linear_of(c, SEG_ES, cut(c->in.gpr[RDI], in->addrsize));
+	uint64_t distance = dt_first_mapping(to) - dt_first_mapping(from);
+
+	return in->id == INSN_ID_MOVS && (in->flags & (INSN_REP | INSN_REPNE)) && to - from != distance &&
+	       distance + 2 * DT_PAGE < 4 * DT_PAGE;
+}
+
 static bool part_outside(const struct dt_case *c, unsigned seg, uint64_t offset, unsigned size)
 {
 	uint64_t la = linear_of(c, seg, offset);
@@ -462,6 +476,8 @@ const char *compare_excluded(const struct dt_case *c, const struct insn *in)
 		return "#AC in place of #GP is up to the processor (SDM vol. 2, FXSAVE)";
 	if ((selector_operand(c, in) & ~3) == 0x78)
 		return "the host kernel's segment with the number of the CPU in its limit";
+	if (overlaps_unseen(c, in))
+		return "operands of REP MOVS that overlap, but not by their linear addresses: fast string operations do not see it";
 	if (wraps_64k(c, in))
 		return "an operand over the end of 16-bit addresses: split or not, as the processor likes";
 	if (wraps_4g(c, in))

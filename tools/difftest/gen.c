@@ -11,6 +11,7 @@
 #include <string.h>
 
 static struct dt_options opt;
+static bool only_programs;
 /* (row, kind) pairs to choose from */
 static struct {
 	uint16_t row;
@@ -29,7 +30,7 @@ bool runs_natively(const struct opcode *op)
 	}
 }
 
-static void set_kind(struct dt_case *c, enum dt_kind kind)
+void set_kind(struct dt_case *c, enum dt_kind kind)
 {
 	c->kind = kind;
 	c->mode = kind == DT_KIND_64 ? INSN_MODE64 : kind == DT_KIND_16 ? INSN_MODE16 : INSN_MODE32;
@@ -66,7 +67,7 @@ static void random_fp(struct dt_state *s)
 	}
 }
 
-static void random_state(struct dt_case *c)
+void random_state(struct dt_case *c)
 {
 	struct dt_state *s = &c->in;
 	static const uint64_t bases[] = { 0, 0, DT_DATA, 0x1000, 0xfffffffffffff000ull, 0x100000 };
@@ -120,7 +121,7 @@ static bool choose_place(struct dt_case *c)
 		c->in.rip = la;
 	else if ((c->mode == INSN_MODE16 && c->in.rip > 0xffff) || !segment_inside(cs, c->in.rip, 1))
 		return false;
-	c->avail = end - la < INSN_BYTES_MAX + 1 ? (uint8_t)(end - la) : INSN_BYTES_MAX + 1;
+	c->avail = end - la < INSN_BYTES_MAX + 1 ? (uint16_t)(end - la) : INSN_BYTES_MAX + 1;
 	return true;
 }
 
@@ -145,7 +146,7 @@ static bool try_case(struct dt_case *c, unsigned pair)
 	if (!choose_place(c))
 		return false;
 	enc_prefixes(&e, op, c->kind);
-	enc_opcode(&e, op, c->mode);
+	enc_opcode(&e, op, c->mode, -1);
 	enc_tail(&e, op);
 	memcpy(c->bytes, e.b, INSN_BYTES_MAX + 1);
 	r = insn_decode(c->bytes, INSN_BYTES_MAX + 1, c->mode, &in);
@@ -173,6 +174,11 @@ static bool try_case(struct dt_case *c, unsigned pair)
 
 void gen_case(uint64_t index, struct dt_case *c)
 {
+	/* Where both are wanted, every other group of DT_RUNS is a program's */
+	if (opt.programs && (only_programs || index / DT_RUNS % 2)) {
+		program_case(index, NULL, c);
+		return;
+	}
 	gen_rng = mix(opt.seed * 0x9e3779b97f4a7c15ull ^ mix(index));
 	memset(c, 0, sizeof(*c));
 	c->index = index;
@@ -210,10 +216,14 @@ void gen_init(const struct dt_options *o)
 	struct insn probe;
 
 	opt = *o;
+	only_programs = !o->kinds;
+	if (only_programs)
+		opt.kinds = o->programs; /* for gen_rows */
 	insn_decode((const uint8_t *)"\x90", 1, INSN_MODE64, &probe);
 	gen_low_pages(o->low_pages);
 	segments_init(o->seed);
 	fill_memory_before(o->seed);
+	program_init(o);
 	choices = 0;
 	for (unsigned r = 0; r < opcode_count; r++) {
 		const struct opcode *op = &opcode_table[r];

@@ -45,7 +45,8 @@ struct enc {
 };
 void enc_byte(struct enc *e, unsigned b);
 void enc_prefixes(struct enc *e, const struct opcode *op, enum dt_kind kind);
-void enc_opcode(struct enc *e, const struct opcode *op, enum insn_mode mode);
+/* Prefixes REX or VEX too. @xb: the bits X and B, as they are to be; negative: any. */
+void enc_opcode(struct enc *e, const struct opcode *op, enum insn_mode mode, int xb);
 unsigned enc_modrm(const struct opcode *op);
 void enc_tail(struct enc *e, const struct opcode *op); /* ModRM, SIB, displacement, immediate, if there are such */
 
@@ -72,6 +73,8 @@ void poke(struct dt_case *c, uint64_t la, const void *bytes, unsigned size);
 
 /* --- gen.c --- */
 bool runs_natively(const struct opcode *op);
+void set_kind(struct dt_case *c, enum dt_kind kind);
+void random_state(struct dt_case *c); /* all registers; wants the kind */
 
 /* --- block.c: made by block_starts, block_append until there are enough, block_finish --- */
 bool block_starts(struct dt_case *c); /* false: not at this place */

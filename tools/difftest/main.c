@@ -16,9 +16,16 @@ enum { ROWS = 4096 };
 
 static struct {
 	uint64_t count, index;
-	bool one, list, json, verbose;
+	bool one, list, json, whole;
+	bool tier[DT_TIERS];
+	struct program_drop drop;
+	bool dropping;
+	struct soft_tuning tuning;
 	unsigned max_reports;
 } args = { .count = 100000, .max_reports = 20 };
+static uint64_t seed;
+
+static const char *const tier_names[DT_TIERS] = { "interp", "translate" };
 
 /* Cases of each row and kind; completed: without an exception */
 static struct coverage {
@@ -35,10 +42,17 @@ static void usage(FILE *f)
 	      "  --seed N      of the generator; default: the time\n"
 	      "  --index N     run this one case of the seed alone, and show it\n"
 	      "  --mode M,...  64: 64-bit mode; 32: 32-bit code, flat; 16: 16-bit code, ldt: 32-bit code, both with\n"
-	      "                segments of all kinds from the LDT; both: 64,32; all (all)\n"
+	      "                segments of all kinds from the LDT; both: 64,32; all: these four (all)\n"
+	      "                blocks64, blocks32: programs with branches, loops and calls; blocks: both\n"
+	      "  --tier T      interp, translate or both (both): what is compared with this CPU\n"
+	      "  --exact       arithmetic flags that nobody reads are compared in exceptions, too\n"
+	      "  --cache KIB   size of the translator's code cache (4096)\n"
+	      "  --flush N     it is thrown away after every N blocks (0: never)\n"
 	      "  --row NAME    only this mnemonic, as the opcode table has it\n"
 	      "  --block N     straight lines of N instructions, at most 16 (1)\n"
 	      "  --list        list how often each row ran\n"
+	      "  --whole       do not make blocks that differ smaller\n"
+	      "  --drop HEX    with --index: leave out these pieces of the block, as a report says\n"
 	      "  --reports N   show at most N differences (20)\n"
 	      "  --json        the summary as JSON\n\n"
 	      "Status: 0 no difference, 1 differences, 2 bad usage, 77 the host cannot do this.\n",
@@ -134,75 +148,196 @@ static bool uses_vectors(const struct dt_case *c)
 
 static uint64_t completed;
 
-/* Runs one batch; returns how many cases differed. */
-static unsigned run_batch(uint64_t first, unsigned n)
+/* Why blocks that differ do not count, and how many. */
+static struct {
+	const char *why;
+	uint64_t count;
+} unfair[64];
+
+static void count_unfair(const char *why)
+{
+	unsigned i = 0;
+
+	while (i + 1 < sizeof(unfair) / sizeof(unfair[0]) && unfair[i].why && unfair[i].why != why)
+		i++;
+	unfair[i].why = why;
+	unfair[i].count++;
+}
+
+static void print_results(const struct dt_result *native, const struct dt_result *soft)
+{
+	print_state("host", &native->out);
+	for (unsigned t = 0; t < DT_TIERS; t++)
+		if (args.tier[t])
+			print_state(tier_names[t], &soft[t].out);
+	printf("  host ended by vector %u error %x cr2 %" PRIx64 "\n", native->vector, native->error, native->cr2);
+}
+
+static void print_again(const struct dt_case *c, const struct program_drop *drop, uint64_t first)
+{
+	printf("  again: --mode blocks%s --seed %" PRIu64 " --index %" PRIu64, kind_names[c->kind], seed, c->index);
+	printf(" --drop %" PRIx64 ":%" PRIx64 "%s\n", drop->bits[1], drop->bits[0],
+	       first == c->index ? "" : "   (differs only after the runs before it)");
+}
+
+/* A block that differs, made smaller. */
+static void print_smaller(const struct dt_case *whole, enum dt_tier tier)
+{
+	static struct dt_result native, soft;
+	static char why[16384];
+	struct program_drop drop;
+	struct dt_case c = *whole;
+	uint64_t first = shrink(&c, tier, &drop);
+
+	soft_forget(tier);
+	for (uint64_t i = first; i <= whole->index; i++) {
+		program_case(i, &drop, &c);
+		soft_run(&c, tier, &soft);
+	}
+	native_run(&c, 1, &native);
+	if (compare_results(&c, &native, &soft, why, sizeof(why))) {
+		printf("  it does not differ again\n");
+		return;
+	}
+	printf("  smaller:\n");
+	print_case(&c);
+	print_state("before", &c.in);
+	fputs(why, stdout);
+	print_again(&c, &drop, first);
+}
+
+static void report(const struct dt_case *c, const struct dt_result *native, const struct dt_result *soft, unsigned tier,
+		   const char *why)
+{
+	printf("%s: ", tier_names[tier]);
+	print_case(c);
+	if (!c->program || args.one || args.whole) {
+		print_state("before", &c->in);
+		if (uses_vectors(c))
+			print_vectors(&c->in);
+	}
+	if (args.one)
+		print_results(native, soft);
+	fputs(why, stdout);
+	if (c->program && *why && !args.whole && !args.dropping)
+		print_smaller(c, (enum dt_tier)tier);
+	fflush(stdout);
+}
+
+static void make_case(uint64_t index, struct dt_case *c)
+{
+	if (args.dropping)
+		program_case(index, &args.drop, c);
+	else
+		gen_case(index, c);
+}
+
+/* Runs one batch; returns how many cases differed. @shown: only from this index on is there anything to tell. */
+static unsigned run_batch(uint64_t first, unsigned n, uint64_t shown)
 {
 	static struct dt_case cases[DT_BATCH];
 	static struct dt_result native[DT_BATCH];
-	static struct dt_result soft;
+	static struct dt_result soft[DT_TIERS];
 	static unsigned reports;
 	static char why[16384];
 	unsigned bad = 0;
 
 	for (unsigned i = 0; i < n; i++)
-		gen_case(first + i, &cases[i]);
+		make_case(first + i, &cases[i]);
 	native_run(cases, n, native);
 	for (unsigned i = 0; i < n; i++) {
 		const struct dt_case *c = &cases[i];
 		struct coverage *count = &coverage[c->row][c->kind];
-		bool equal;
+		const char *excuse;
+		bool equal = true, tell;
 
-		soft_run(c, &soft);
-		equal = compare_results(c, &native[i], &soft, why, sizeof(why));
 		count->run++;
+		if (native[i].vector == DT_STUCK) {
+			count_unfair("which do not end");
+			continue;
+		}
+		for (unsigned t = 0; t < DT_TIERS; t++)
+			if (args.tier[t])
+				soft_run(c, (enum dt_tier)t, &soft[t]);
+		if (c->index < shown)
+			continue;
+		for (unsigned t = 0; t < DT_TIERS && equal; t++) {
+			if (!args.tier[t])
+				continue;
+			equal = compare_results(c, &native[i], &soft[t], why, sizeof(why));
+			excuse = !equal && c->program ? soft_unfair(c) : NULL;
+			if (excuse) {
+				count_unfair(excuse);
+				equal = true;
+				break;
+			}
+			tell = !equal && reports++ < args.max_reports;
+			if (tell)
+				report(c, &native[i], soft, t, why);
+		}
 		if (native[i].vector == EXC_BP) {
 			count->completed++;
 			completed++;
 		}
-		if (equal && !args.one)
-			continue;
 		if (!equal) {
 			count->different++;
 			bad++;
-			if (reports++ >= args.max_reports)
-				continue;
+		} else if (args.one) {
+			report(c, &native[i], soft, args.tier[DT_INTERP] ? DT_INTERP : DT_TRANSLATE, "");
 		}
-		print_case(c);
-		print_state("before", &c->in);
-		if (uses_vectors(c))
-			print_vectors(&c->in);
-		if (args.one) {
-			print_state("host", &native[i].out);
-			print_state("soft", &soft.out);
-			printf("  host ended by vector %u error %x cr2 %" PRIx64 "\n", native[i].vector, native[i].error,
-			       native[i].cr2);
-		}
-		fputs(why, stdout);
 	}
 	return bad;
 }
 
-/* A set of kinds, or 0. */
-static unsigned parse_kinds(char *text)
+/* Sets of kinds; false: there is no such mode. */
+static bool parse_kinds(char *text, struct dt_options *o)
 {
-	unsigned kinds = 0;
+	const unsigned flat = 1u << DT_KIND_64 | 1u << DT_KIND_32;
 
+	o->kinds = o->programs = 0;
 	for (char *word = strtok(text, ","); word; word = strtok(NULL, ",")) {
 		unsigned k = 0;
 
 		if (!strcmp(word, "all"))
-			kinds |= (1u << DT_KINDS) - 1;
+			o->kinds |= (1u << DT_KINDS) - 1;
 		else if (!strcmp(word, "both"))
-			kinds |= 1u << DT_KIND_64 | 1u << DT_KIND_32;
+			o->kinds |= flat;
+		else if (!strcmp(word, "blocks"))
+			o->programs |= flat;
+		else if (!strcmp(word, "blocks64"))
+			o->programs |= 1u << DT_KIND_64;
+		else if (!strcmp(word, "blocks32"))
+			o->programs |= 1u << DT_KIND_32;
 		else {
 			while (k < DT_KINDS && strcmp(word, kind_names[k]))
 				k++;
 			if (k == DT_KINDS)
-				return 0;
-			kinds |= 1u << k;
+				return false;
+			o->kinds |= 1u << k;
 		}
 	}
-	return kinds;
+	return o->kinds || o->programs;
+}
+
+static bool parse_tier(const char *text)
+{
+	bool both = !strcmp(text, "both");
+
+	for (unsigned t = 0; t < DT_TIERS; t++)
+		args.tier[t] = both || !strcmp(text, tier_names[t]);
+	return args.tier[DT_INTERP] || args.tier[DT_TRANSLATE];
+}
+
+static bool parse_drop(char *text)
+{
+	char *low = strchr(text, ':');
+
+	if (!low)
+		return false;
+	args.drop.bits[1] = strtoull(text, NULL, 16);
+	args.drop.bits[0] = strtoull(low + 1, NULL, 16);
+	args.dropping = true;
+	return true;
 }
 
 static int parse(int argc, char **argv, struct dt_options *o)
@@ -212,7 +347,10 @@ static int parse(int argc, char **argv, struct dt_options *o)
 		{ "index", required_argument, NULL, 'i' }, { "mode", required_argument, NULL, 'm' },
 		{ "row", required_argument, NULL, 'r' },   { "list", no_argument, NULL, 'l' },
 		{ "json", no_argument, NULL, 'j' },	   { "reports", required_argument, NULL, 'n' },
-		{ "block", required_argument, NULL, 'b' },
+		{ "block", required_argument, NULL, 'b' }, { "tier", required_argument, NULL, 't' },
+		{ "exact", no_argument, NULL, 'e' },	   { "whole", no_argument, NULL, 'w' },
+		{ "drop", required_argument, NULL, 'd' },  { "cache", required_argument, NULL, 'k' },
+		{ "flush", required_argument, NULL, 'f' },
 		{ "help", no_argument, NULL, 'h' },	   { 0 },
 	};
 	int opt;
@@ -227,8 +365,19 @@ static int parse(int argc, char **argv, struct dt_options *o)
 			args.count = 1;
 			break;
 		case 'm':
-			o->kinds = parse_kinds(optarg);
-			if (!o->kinds)
+			if (!parse_kinds(optarg, o))
+				return -1;
+			break;
+		case 't':
+			if (!parse_tier(optarg))
+				return -1;
+			break;
+		case 'e': args.tuning.exact_flags = true; break;
+		case 'k': args.tuning.cache_kib = (uint32_t)strtoul(optarg, NULL, 0); break;
+		case 'f': args.tuning.flush_every = (uint32_t)strtoul(optarg, NULL, 0); break;
+		case 'w': args.whole = true; break;
+		case 'd':
+			if (!parse_drop(optarg))
 				return -1;
 			break;
 		case 'r': o->row = optarg; break;
@@ -244,7 +393,7 @@ static int parse(int argc, char **argv, struct dt_options *o)
 		default: return -1;
 		}
 	}
-	return optind == argc ? 0 : -1;
+	return optind == argc && (!args.dropping || (args.one && o->programs)) ? 0 : -1;
 }
 
 static void print_list(void)
@@ -290,13 +439,17 @@ static void allow_termination(void)
 int main(int argc, char **argv)
 {
 	struct dt_options o = { .seed = (uint64_t)time(NULL), .kinds = (1u << DT_KINDS) - 1, .low_pages = true, .block = 1 };
-	uint64_t done = 0, bad = 0;
+	uint64_t done = 0, bad = 0, before = 0;
 	bool ldt;
 	struct timespec t0, t1;
 	double seconds;
 	int r;
 
 	allow_termination();
+	parse_tier("both");
+	args.tuning = SOFT_TUNING_DEFAULT;
+	args.tuning.hot = 0;
+	args.tuning.cache_kib = 4096;
 	if (parse(argc, argv, &o)) {
 		usage(stderr);
 		return STATUS_USAGE;
@@ -308,12 +461,12 @@ int main(int argc, char **argv)
 	}
 	r = native_init(&o.low_pages, &ldt);
 	if (!r)
-		r = soft_init(o.low_pages);
+		r = soft_init(o.low_pages, &args.tuning);
 	if (r) {
 		printf("skipped: the tester cannot be set up here: %s\n", strerror(-r));
 		return STATUS_SKIPPED;
 	}
-	if (!ldt && (o.kinds &= ~(1u << DT_KIND_16 | 1u << DT_KIND_LDT)) == 0) {
+	if (!ldt && (o.kinds &= ~(1u << DT_KIND_16 | 1u << DT_KIND_LDT)) == 0 && !o.programs) {
 		printf("skipped: this kernel's modify_ldt does not give the segments\n");
 		return STATUS_SKIPPED;
 	}
@@ -323,11 +476,16 @@ int main(int argc, char **argv)
 	if (!args.json)
 		printf("seed %" PRIu64 ", %u rows\n", o.seed, gen_rows());
 	fflush(stdout);
+	seed = o.seed;
+	if (args.one && o.programs) { /* the runs of the same program before it belong to it */
+		before = args.index - program_first(args.index);
+		args.count += before;
+	}
 	clock_gettime(CLOCK_MONOTONIC, &t0);
 	while (done < args.count) {
 		unsigned n = args.count - done < DT_BATCH ? (unsigned)(args.count - done) : DT_BATCH;
 
-		bad += run_batch(args.index + done, n);
+		bad += run_batch(args.index - before + done, n, args.index);
 		done += n;
 	}
 	native_finish();
@@ -343,6 +501,8 @@ int main(int argc, char **argv)
 		print_bad_rows();
 		printf("%" PRIu64 " executed, %" PRIu64 " of them without exception, %" PRIu64 " differ, %.1f s\n", done,
 		       completed, bad, seconds);
+		for (unsigned i = 0; unfair[i].count; i++)
+			printf("not counted: %" PRIu64 " blocks, %s\n", unfair[i].count, unfair[i].why);
 	}
 	return bad ? STATUS_DIFFERENT : STATUS_EQUAL;
 }

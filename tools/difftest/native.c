@@ -8,6 +8,8 @@
  * FS and GS bases are not in the frame: the handler's entry saves the case's and restores the
  * child's before any C code runs, with RDFSBASE and WRFSBASE.
  *
+ * Blocks may go astray, and bytes that nobody chose be executed: a system call from the code pages raises SIGSYS.
+ *
  * The child touches only shared memory after its first case. When it dies or hangs, the parent
  * books that on the case it was at and forks another for the rest.
  */
@@ -16,6 +18,8 @@
 #include <asm/ldt.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -26,6 +30,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <ucontext.h>
@@ -49,6 +54,7 @@ struct shared {
 static struct shared *sh;
 static uint8_t *code_alias; /* writable view of the code pages */
 static uint8_t *code_view = (uint8_t *)(uintptr_t)DT_CODE;
+static struct dt_code code; /* of the child */
 static struct dt_memory memory; /* low: NULL when it could not be mapped */
 static pid_t child;
 
@@ -209,21 +215,29 @@ static void save_result(struct dt_result *r, const ucontext_t *uc)
 	dt_memory_diff(&memory, r);
 }
 
-static void place_code(const struct dt_case *c, bool put)
+static void place_code(const struct dt_case *c)
 {
-	uint8_t *p = code_alias + dt_code_at(c->code);
+	struct dt_range r[2];
+	unsigned n = dt_code_place(&code, c, r);
 
-	if (put)
-		memcpy(p, c->bytes, c->avail < c->len ? c->avail : c->len);
-	else
-		memset(p, 0xcc, c->avail < c->len ? c->avail : c->len);
+	for (unsigned i = 0; i < n; i++)
+		memcpy(code_alias + r[i].from, code.image + r[i].from, r[i].to - r[i].from);
+}
+
+static void check_code(const struct dt_case *c, struct dt_result *r)
+{
+	struct dt_range where;
+
+	r->code_hash = c->program ? dt_code_changed(&code, code_alias, &where) : 0;
+	if (r->code_hash)
+		memcpy(code_alias + where.from, code.image + where.from, where.to - where.from);
 }
 
 static void load_case(const struct dt_case *c, ucontext_t *uc)
 {
 	greg_t *g = uc->uc_mcontext.gregs;
 
-	place_code(c, true);
+	place_code(c);
 	dt_memory_poke(&memory, c);
 	for (unsigned i = 0; i < 16; i++)
 		g[greg_of[i]] = (greg_t)c->in.gpr[i];
@@ -252,19 +266,39 @@ static void load_start(ucontext_t *uc)
 		dt_case_sel[i] = DT_DATA_SEL;
 }
 
+/*
+ * The child's processor time, in ticks of 10 ms. True: the case under way has had two of them, and a block that
+ * does not end is nothing to compare.
+ */
+static bool tick(void)
+{
+	static int last = FIRST_RUN;
+	static unsigned ticks;
+
+	if (current == FIRST_RUN || current != last) {
+		last = current;
+		ticks = 0;
+		return false;
+	}
+	return ++ticks >= 2;
+}
+
 void dt_on_signal(int sig, siginfo_t *info, void *context)
 {
 	ucontext_t *uc = context;
 
-	(void)sig;
 	(void)info;
+	if (sig == SIGVTALRM && !tick())
+		return; /* with everything as it was */
 	if (current == FIRST_RUN) {
 		memcpy(start_gregs, uc->uc_mcontext.gregs, sizeof(start_gregs));
 		memcpy(start_fp, uc->uc_mcontext.fpregs, start_fp_len);
 		current = (int)atomic_load(&sh->at);
 	} else {
 		save_result(&sh->results[current], uc);
-		place_code(&sh->cases[current], false);
+		if (sig == SIGVTALRM)
+			sh->results[current].vector = DT_STUCK;
+		check_code(&sh->cases[current], &sh->results[current]);
 		current++;
 	}
 	atomic_store_explicit(&sh->at, (uint32_t)current, memory_order_release);
@@ -304,20 +338,45 @@ static void load_selectors(void)
 /* fork() does not copy the page tables of shared memory: a read-only page would fault as not present. */
 static void touch_pages(void)
 {
-	for (unsigned i = 0; i < DT_DATA_PAGES; i++)
+	for (unsigned i = 0; i < DT_DATA_PAGES; i++) {
 		*(volatile uint8_t *)(memory.data + i * DT_PAGE);
+		*(volatile uint8_t *)(memory.data + DT_ALIAS + i * DT_PAGE);
+	}
 	*(volatile uint8_t *)memory.top;
-	for (unsigned i = 0; i < DT_CODE_PAGES; i++)
+	for (unsigned i = 0; i < DT_CODE_PAGES; i++) {
 		*(volatile uint8_t *)(code_view + i * DT_PAGE);
+		*(volatile uint8_t *)(code_view + DT_ALIAS + i * DT_PAGE);
+	}
 	*(volatile uint8_t *)(code_view + (DT_CODE_TOP - DT_CODE));
 	for (unsigned i = 0; memory.low && i < DT_LOW_PAGES; i++)
 		*(volatile uint8_t *)(memory.low + i * DT_PAGE);
 }
 
+/* Bytes that were never meant to be executed may be a system call: SIGSYS for those from the code pages. */
+static void forbid_system_calls(void)
+{
+	enum { IP_LOW = offsetof(struct seccomp_data, instruction_pointer), IP_HIGH = IP_LOW + 4 };
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, IP_HIGH),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, IP_LOW),
+		BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, DT_DATA + 0x100000, 1, 0), /* the program itself may be here, if it is not PIE */
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { .len = sizeof(filter) / sizeof(filter[0]), .filter = filter };
+
+	if ((uintptr_t)&forbid_system_calls < DT_DATA + 0x100000)
+		return;
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
+}
+
 static _Noreturn void child_main(pid_t parent)
 {
 	static uint8_t stack[65536] __attribute__((aligned(64)));
-	static const int signals[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS };
+	static const int signals[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS, SIGVTALRM };
+	static const struct itimerval ticks = { .it_interval = { 0, 10000 }, .it_value = { 0, 10000 } };
 	stack_t ss = { .ss_sp = stack, .ss_size = sizeof(stack) };
 	struct sigaction sa = { .sa_flags = SA_ONSTACK | SA_SIGINFO | SA_NODEFER };
 	uint32_t eax, ebx, ecx, edx;
@@ -334,8 +393,13 @@ static _Noreturn void child_main(pid_t parent)
 	touch_pages();
 	sa.sa_sigaction = (void (*)(int, siginfo_t *, void *))(void *)dt_signal_entry;
 	sigaltstack(&ss, NULL);
+	sigemptyset(&sa.sa_mask);
+	sigprocmask(SIG_SETMASK, &sa.sa_mask, NULL);
+	sigaddset(&sa.sa_mask, SIGVTALRM); /* a handler must not be interrupted before it has saved FS and GS, and after it loaded them */
 	for (unsigned i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
 		sigaction(signals[i], &sa, NULL);
+	forbid_system_calls();
+	setitimer(ITIMER_VIRTUAL, &ticks, NULL);
 	for (;;) {
 		uint32_t go;
 
@@ -350,37 +414,60 @@ static _Noreturn void child_main(pid_t parent)
 
 /* --- the parent --- */
 
-static int map_at(uint64_t la, size_t len, int prot)
+/* @fd: -1 for memory that is mapped once. */
+static int map_at(uint64_t la, size_t len, int prot, int fd, unsigned offset)
 {
 	void *p = mmap((void *)(uintptr_t)la, len, prot,
-		       MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE | MAP_FIXED_NOREPLACE, -1, 0);
+		       MAP_SHARED | (fd < 0 ? MAP_ANONYMOUS : 0) | MAP_POPULATE | MAP_FIXED_NOREPLACE, fd, offset);
 
 	if (p == MAP_FAILED)
 		return -errno;
 	return p == (void *)(uintptr_t)la ? 0 : -EEXIST;
 }
 
+static int memory_file(size_t len)
+{
+	int fd = memfd_create("difftest", MFD_CLOEXEC);
+
+	if (fd >= 0 && ftruncate(fd, (off_t)len)) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
 static int map_code(void)
 {
-	int fd = memfd_create("difftest-code", MFD_CLOEXEC);
-	size_t low = DT_CODE_PAGES * DT_PAGE, len = low + DT_PAGE;
-	void *top = (void *)(uintptr_t)DT_CODE_TOP;
-	bool ok;
+	enum { LOW = DT_CODE_PAGES * DT_PAGE };
+	int fd = memory_file(DT_CODE_SIZE), r;
 
 	if (fd < 0)
 		return -errno;
-	if (ftruncate(fd, (off_t)len)) {
-		close(fd);
-		return -errno;
-	}
-	code_alias = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
-	ok = code_alias != MAP_FAILED &&
-	     mmap(code_view, low, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_POPULATE | MAP_FIXED_NOREPLACE, fd, 0) == code_view &&
-	     mmap(top, DT_PAGE, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_POPULATE | MAP_FIXED_NOREPLACE, fd, (off_t)low) == top;
+	code_alias = mmap(NULL, DT_CODE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
+	r = code_alias == MAP_FAILED ? -errno : map_at(DT_CODE, LOW, PROT_READ | PROT_EXEC, fd, 0);
+	if (!r)
+		r = map_at(DT_CODE + DT_ALIAS, LOW, PROT_READ | PROT_WRITE | PROT_EXEC, fd, 0);
+	if (!r)
+		r = map_at(DT_CODE_TOP, DT_PAGE, PROT_READ | PROT_EXEC, fd, LOW);
 	close(fd);
-	if (ok)
-		memset(code_alias, 0xcc, len);
-	return ok ? 0 : -EEXIST;
+	if (!r)
+		memset(code_alias, 0xcc, DT_CODE_SIZE);
+	dt_code_init(&code);
+	return r;
+}
+
+static int map_data(void)
+{
+	enum { LEN = DT_DATA_PAGES * DT_PAGE };
+	int fd = memory_file(LEN), r;
+
+	if (fd < 0)
+		return -errno;
+	r = map_at(DT_DATA, LEN, PROT_READ | PROT_WRITE, fd, 0);
+	if (!r)
+		r = map_at(DT_DATA + DT_ALIAS, LEN, PROT_READ | PROT_WRITE, fd, 0);
+	close(fd);
+	return r ? r : map_at(DT_TOP, DT_PAGE, PROT_READ | PROT_WRITE, -1, 0);
 }
 
 /*
@@ -429,20 +516,19 @@ int native_init(bool *low, bool *ldt)
 
 	if (r)
 		return r;
-	r = map_at(DT_DATA, DT_DATA_PAGES * DT_PAGE, PROT_READ | PROT_WRITE);
-	if (!r)
-		r = map_at(DT_TOP, DT_PAGE, PROT_READ | PROT_WRITE);
+	r = map_data();
 	if (r)
 		return r;
 	*ldt = load_ldt();
 	memory.data = (uint8_t *)(uintptr_t)DT_DATA;
 	memory.top = (uint8_t *)(uintptr_t)DT_TOP;
-	*low = *low && !map_at(DT_LOW, DT_LOW_PAGES * DT_PAGE, PROT_READ | PROT_WRITE);
+	*low = *low && !map_at(DT_LOW, DT_LOW_PAGES * DT_PAGE, PROT_READ | PROT_WRITE, -1, 0);
 	if (*low)
 		memory.low = (uint8_t *)(uintptr_t)DT_LOW;
 	restore_memory();
 	memcpy(memory.data + 2 * DT_PAGE, dt_pristine + DT_MEM, DT_PAGE);
-	if (mprotect(memory.data + 2 * DT_PAGE, DT_PAGE, PROT_READ))
+	if (mprotect(memory.data + 2 * DT_PAGE, DT_PAGE, PROT_READ) ||
+	    mprotect(memory.data + DT_ALIAS + 2 * DT_PAGE, DT_PAGE, PROT_READ))
 		return -errno;
 	sh = mmap(NULL, sizeof(*sh), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	return sh == MAP_FAILED ? -errno : 0;
@@ -497,10 +583,10 @@ static unsigned wait_batch(void)
 }
 
 /* A case that ended its child may have left anything behind. */
-static void restore_pages(const struct dt_case *c)
+static void restore_pages(void)
 {
 	restore_memory();
-	place_code(c, false);
+	memset(code_alias, 0xcc, DT_CODE_SIZE);
 }
 
 void native_run(const struct dt_case *cases, unsigned n, struct dt_result *results)
@@ -522,7 +608,7 @@ void native_run(const struct dt_case *cases, unsigned n, struct dt_result *resul
 		at = atomic_load(&sh->at);
 		memset(&sh->results[at], 0, sizeof(sh->results[at]));
 		sh->results[at].vector = bad;
-		restore_pages(&sh->cases[at]);
+		restore_pages();
 		atomic_store(&sh->at, at + 1);
 		atomic_store(&sh->done, atomic_load(&sh->go));
 	}

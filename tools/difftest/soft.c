@@ -4,8 +4,11 @@
  * addresses that they have on the host, one vCPU at CPL 3, and an IDT of length 0, so that each
  * event comes out as an exception that cpu.exc_hook sees. INT3 behind the instruction ends a case, as on the
  * host: with that IDT it raises #GP(3 * 8 + 2), which is turned back here.
+ *
+ * Each tier has a VM of its own, so that neither finds what the other has left in TLB and caches. The translator's
+ * translates what it has not run yet.
  */
-#include "difftest.h"
+#include "gen.h"
 
 #include "engine/soft/mmu/mmu.h"
 #include "engine/soft/soft.h"
@@ -29,12 +32,18 @@ enum {
 #define LDT_LINEAR (GDT_LINEAR + DT_PAGE)
 enum { PTE_P = 1, PTE_W = 2, PTE_U = 4, PTE_A = 0x20, PTE_D = 0x40 };
 
-static struct ram *ram;
-static struct soft_vm *vm;
-static struct cpu *cpu;
-static struct run_page *run;
-static struct vcpu_state base_state;
-static unsigned tables;
+struct side {
+	struct ram *ram;
+	struct soft_vm *vm;
+	struct cpu *cpu;
+	struct run_page *run;
+	struct vcpu_state base_state;
+	struct dt_code code;
+	unsigned tables;
+	bool dead_flags;
+};
+static struct side side[DT_TIERS];
+static struct side *volatile running;
 static volatile sig_atomic_t ticks;
 
 static struct {
@@ -69,34 +78,36 @@ static void on_crash(int sig)
 /* Once a second; a case that lasts over three of them is stuck. */
 static void on_alarm(int sig)
 {
+	struct side *v = running;
+
 	(void)sig;
-	if (++ticks > 3 && run) {
-		atomic_store(&run->immediate_exit, 1);
-		cpu_request(cpu, REQ_KICK);
+	if (++ticks > 3 && v) {
+		atomic_store(&v->run->immediate_exit, 1);
+		cpu_request(v->cpu, REQ_KICK);
 	}
 }
 
-static void put64(uint64_t gpa, uint64_t v)
+static void put64(struct side *v, uint64_t gpa, uint64_t value)
 {
-	ram_write(ram, gpa, &v, 8);
+	ram_write(v->ram, gpa, &value, 8);
 }
 
-static void map_pages(uint64_t la, uint64_t gpa, unsigned pages, uint64_t bits)
+static void map_pages(struct side *v, uint64_t la, uint64_t gpa, unsigned pages, uint64_t bits)
 {
 	uint64_t pt, pde;
 
-	ram_read(ram, PD + (la >> 21) * 8, &pde, 8);
+	ram_read(v->ram, PD + (la >> 21) * 8, &pde, 8);
 	pt = pde & ~0xfffull;
 	if (!pt) {
-		pt = PT + tables++ * DT_PAGE;
-		put64(PD + (la >> 21) * 8, pt | PTE_P | PTE_W | PTE_U | PTE_A);
+		pt = PT + v->tables++ * DT_PAGE;
+		put64(v, PD + (la >> 21) * 8, pt | PTE_P | PTE_W | PTE_U | PTE_A);
 	}
 	for (unsigned i = 0; i < pages; i++)
-		put64(pt + ((la >> 12 & 511) + i) * 8, (gpa + i * DT_PAGE) | PTE_P | PTE_U | PTE_A | PTE_D | bits);
+		put64(v, pt + ((la >> 12 & 511) + i) * 8, (gpa + i * DT_PAGE) | PTE_P | PTE_U | PTE_A | PTE_D | bits);
 }
 
 /* The descriptors of Linux's GDT (asm/segment.h) that user code can name or see; of 16 entries. */
-static void make_gdt(void)
+static void make_gdt(struct side *v)
 {
 	static const uint64_t gdt[16] = {
 		[1] = 0x00cf9b000000ffff, [2] = 0x00af9b000000ffff, [3] = 0x00cf93000000ffff,
@@ -104,33 +115,36 @@ static void make_gdt(void)
 		[8] = 0x00008b0000000067,
 	};
 
-	put64(PML4 + (GDT_LINEAR >> 39 & 511) * 8, PDPT_HIGH | PTE_P | PTE_W | PTE_A);
-	put64(PDPT_HIGH + (GDT_LINEAR >> 30 & 511) * 8, PD_HIGH | PTE_P | PTE_W | PTE_A);
-	put64(PD_HIGH + (GDT_LINEAR >> 21 & 511) * 8, PT_HIGH | PTE_P | PTE_W | PTE_A);
-	put64(PT_HIGH + (GDT_LINEAR >> 12 & 511) * 8, GDT_GPA | PTE_P | PTE_W | PTE_A | PTE_D | PTE_NX);
-	put64(PT_HIGH + (LDT_LINEAR >> 12 & 511) * 8, LDT_GPA | PTE_P | PTE_W | PTE_A | PTE_D | PTE_NX);
-	ram_write(ram, GDT_GPA, gdt, sizeof(gdt));
-	ram_write(ram, LDT_GPA, dt_ldt, sizeof(dt_ldt));
+	put64(v, PML4 + (GDT_LINEAR >> 39 & 511) * 8, PDPT_HIGH | PTE_P | PTE_W | PTE_A);
+	put64(v, PDPT_HIGH + (GDT_LINEAR >> 30 & 511) * 8, PD_HIGH | PTE_P | PTE_W | PTE_A);
+	put64(v, PD_HIGH + (GDT_LINEAR >> 21 & 511) * 8, PT_HIGH | PTE_P | PTE_W | PTE_A);
+	put64(v, PT_HIGH + (GDT_LINEAR >> 12 & 511) * 8, GDT_GPA | PTE_P | PTE_W | PTE_A | PTE_D | PTE_NX);
+	put64(v, PT_HIGH + (LDT_LINEAR >> 12 & 511) * 8, LDT_GPA | PTE_P | PTE_W | PTE_A | PTE_D | PTE_NX);
+	ram_write(v->ram, GDT_GPA, gdt, sizeof(gdt));
+	ram_write(v->ram, LDT_GPA, dt_ldt, sizeof(dt_ldt));
 }
 
-static void fill_memory(bool low)
+static void fill_memory(struct side *v, bool low)
 {
-	ram_fill(ram, 0, 0, RAM_SIZE);
-	put64(PML4, PDPT | PTE_P | PTE_W | PTE_U | PTE_A);
-	put64(PDPT, PD | PTE_P | PTE_W | PTE_U | PTE_A);
-	make_gdt();
-	map_pages(DT_CODE, CODE_GPA, DT_CODE_PAGES, 0);
-	map_pages(DT_CODE_TOP, CODE_GPA + DT_CODE_PAGES * DT_PAGE, 1, 0);
-	map_pages(DT_DATA, DATA_GPA, 2, PTE_W | PTE_NX);
-	map_pages(DT_TOP, TOP_GPA, 1, PTE_W | PTE_NX);
-	map_pages(DT_RO, DATA_GPA + 2 * DT_PAGE, 1, PTE_NX);
+	ram_fill(v->ram, 0, 0, RAM_SIZE);
+	put64(v, PML4, PDPT | PTE_P | PTE_W | PTE_U | PTE_A);
+	put64(v, PDPT, PD | PTE_P | PTE_W | PTE_U | PTE_A);
+	make_gdt(v);
+	map_pages(v, DT_CODE, CODE_GPA, DT_CODE_PAGES, 0);
+	map_pages(v, DT_CODE_TOP, CODE_GPA + DT_CODE_PAGES * DT_PAGE, 1, 0);
+	map_pages(v, DT_DATA, DATA_GPA, 2, PTE_W | PTE_NX);
+	map_pages(v, DT_TOP, TOP_GPA, 1, PTE_W | PTE_NX);
+	map_pages(v, DT_RO, DATA_GPA + 2 * DT_PAGE, 1, PTE_NX);
+	map_pages(v, DT_CODE + DT_ALIAS, CODE_GPA, DT_CODE_PAGES, PTE_W);
+	map_pages(v, DT_DATA + DT_ALIAS, DATA_GPA, 2, PTE_W | PTE_NX);
+	map_pages(v, DT_RO + DT_ALIAS, DATA_GPA + 2 * DT_PAGE, 1, PTE_NX);
 	if (low)
-		map_pages(DT_LOW, LOW_GPA, DT_LOW_PAGES, PTE_W | PTE_NX);
-	ram_fill(ram, CODE_GPA, 0xcc, (DT_CODE_PAGES + 1) * DT_PAGE);
-	ram_write(ram, DATA_GPA, dt_pristine, 2 * DT_PAGE);
-	ram_write(ram, TOP_GPA, dt_pristine + DT_AT_TOP, DT_PAGE);
-	ram_write(ram, LOW_GPA, dt_pristine + DT_AT_LOW, DT_LOW_PAGES * DT_PAGE);
-	ram_write(ram, DATA_GPA + 2 * DT_PAGE, dt_pristine + DT_MEM, DT_PAGE);
+		map_pages(v, DT_LOW, LOW_GPA, DT_LOW_PAGES, PTE_W | PTE_NX);
+	ram_fill(v->ram, CODE_GPA, 0xcc, (DT_CODE_PAGES + 1) * DT_PAGE);
+	ram_write(v->ram, DATA_GPA, dt_pristine, 2 * DT_PAGE);
+	ram_write(v->ram, TOP_GPA, dt_pristine + DT_AT_TOP, DT_PAGE);
+	ram_write(v->ram, LOW_GPA, dt_pristine + DT_AT_LOW, DT_LOW_PAGES * DT_PAGE);
+	ram_write(v->ram, DATA_GPA + 2 * DT_PAGE, dt_pristine + DT_MEM, DT_PAGE);
 }
 
 static struct vcpu_segment segment(uint16_t selector, uint32_t attr)
@@ -139,57 +153,84 @@ static struct vcpu_segment segment(uint16_t selector, uint32_t attr)
 				      .attr = attr | ATTR_S | ATTR_DPL | ATTR_P | ATTR_G };
 }
 
-int soft_init(bool low)
+bool soft_has_translator(void)
+{
+	return true;
+}
+
+static void first_state(struct vcpu_state *s)
+{
+	s->cr0 = CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_PG;
+	s->cr3 = PML4;
+	s->cr4 = CR4_PAE | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE | CR4_FSGSBASE;
+	s->efer = EFER_LME | EFER_LMA | EFER_NX | EFER_SCE;
+	s->xcr0 = 7;
+	s->rip = DT_CODE;
+	s->rflags = RF_FIXED | RF_IF;
+	for (unsigned i = 0; i < SEG_COUNT; i++)
+		s->seg[i] = segment(DT_DATA_SEL, 3 | ATTR_DB);
+	s->idt = (struct vcpu_table){ 0 };
+	s->ldt = (struct vcpu_segment){ .base = LDT_LINEAR, .limit = sizeof(dt_ldt) - 1, .selector = 0x50, .attr = ATTR_P | 2 };
+	s->gdt = (struct vcpu_table){ .base = GDT_LINEAR, .limit = 16 * 8 - 1 };
+	s->seg[SEG_CS] = segment(DT_CODE64_SEL, 0xb | ATTR_L);
+	s->activity = VCPU_RUNNING;
+}
+
+static int side_init(struct side *v, bool low, const struct soft_tuning *tuning)
 {
 	struct ram_slot slot = { .gpa = 0, .size = RAM_SIZE };
-	struct itimerval it = { .it_interval = { 1, 0 }, .it_value = { 1, 0 } };
 	struct vm_clock clock;
 	struct run_page *runs[1];
 	struct error err = { 0 };
 	int r;
 
-	run = calloc(1, sizeof(*run));
-	if (!run)
+	v->run = calloc(1, sizeof(*v->run));
+	if (!v->run)
 		return -ENOMEM;
-	r = ram_create(RAM_SIZE, NULL, &ram, &err);
+	r = ram_create(RAM_SIZE, NULL, &v->ram, &err);
+	if (!r)
+		r = ram_set_slot(v->ram, 0, &slot);
 	if (r)
 		return r;
-	r = ram_set_slot(ram, 0, &slot);
-	if (r)
-		return r;
-	fill_memory(low);
+	dt_code_init(&v->code);
+	fill_memory(v, low);
 	vm_clock_init(&clock);
 	vm_clock_resume(&clock);
-	runs[0] = run;
-	r = soft_vm_create(ram, cpu_model_find(NULL), 1, &clock, runs, &vm);
+	runs[0] = v->run;
+	r = soft_vm_create(v->ram, cpu_model_find(NULL), 1, &clock, runs, &v->vm);
+	if (!r && !tuning->interp_only)
+		r = soft_vm_translate(v->vm, tuning);
 	if (r)
 		return r;
-	cpu = vm->cpu[0];
-	cpu->exc_hook = on_exception;
-	cpu_get_state(cpu, &base_state);
-	base_state.cr0 = CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_PG;
-	base_state.cr3 = PML4;
-	base_state.cr4 = CR4_PAE | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE | CR4_FSGSBASE;
-	base_state.efer = EFER_LME | EFER_LMA | EFER_NX | EFER_SCE;
-	base_state.xcr0 = 7;
-	base_state.rip = DT_CODE;
-	base_state.rflags = RF_FIXED | RF_IF;
-	for (unsigned i = 0; i < SEG_COUNT; i++)
-		base_state.seg[i] = segment(DT_DATA_SEL, 3 | ATTR_DB);
-	base_state.idt = (struct vcpu_table){ 0 };
-	base_state.ldt = (struct vcpu_segment){ .base = LDT_LINEAR, .limit = sizeof(dt_ldt) - 1, .selector = 0x50, .attr = ATTR_P | 2 };
-	base_state.gdt = (struct vcpu_table){ .base = GDT_LINEAR, .limit = 16 * 8 - 1 };
-	base_state.seg[SEG_CS] = segment(DT_CODE64_SEL, 0xb | ATTR_L);
-	base_state.activity = VCPU_RUNNING;
-	signal(SIGALRM, on_alarm);
-	signal(SIGSEGV, on_crash);
-	signal(SIGBUS, on_crash);
-	signal(SIGILL, on_crash);
-	setitimer(ITIMER_REAL, &it, NULL);
-	return cpu_set_state(cpu, &base_state);
+	v->dead_flags = !tuning->interp_only && !tuning->exact_flags;
+	v->cpu = v->vm->cpu[0];
+	v->cpu->exc_hook = on_exception;
+	cpu_get_state(v->cpu, &v->base_state);
+	first_state(&v->base_state);
+	return cpu_set_state(v->cpu, &v->base_state);
 }
 
-static void load_state(const struct dt_case *c)
+int soft_init(bool low, const struct soft_tuning *tuning)
+{
+	struct itimerval it = { .it_interval = { 1, 0 }, .it_value = { 1, 0 } };
+	struct soft_tuning interp = { .interp_only = true };
+	struct sigaction sa = { .sa_handler = on_alarm, .sa_flags = SA_ONSTACK | SA_RESTART };
+	int r;
+
+	/* Before the translator's handlers, which pass on what is not theirs. */
+	sigaction(SIGALRM, &sa, NULL);
+	sa.sa_handler = on_crash;
+	sigaction(SIGSEGV, &sa, NULL);
+	sigaction(SIGBUS, &sa, NULL);
+	sigaction(SIGILL, &sa, NULL);
+	r = side_init(&side[DT_INTERP], low, &interp);
+	if (!r)
+		r = side_init(&side[DT_TRANSLATE], low, tuning);
+	setitimer(ITIMER_REAL, &it, NULL);
+	return r;
+}
+
+static void load_state(struct cpu *cpu, const struct dt_case *c)
 {
 	const struct dt_state *s = &c->in;
 	struct cpu_xsave *x = &cpu->x;
@@ -210,7 +251,7 @@ static void load_state(const struct dt_case *c)
 	cpu_mode_changed(cpu);
 }
 
-static void save_state(struct dt_state *s)
+static void save_state(const struct cpu *cpu, struct dt_state *s)
 {
 	const struct cpu_xsave *x = &cpu->x;
 
@@ -231,7 +272,7 @@ static void save_state(struct dt_state *s)
 }
 
 /* With an IDT of length 0, the delivery of a software event raises #GP(vector * 8 + 2). */
-static void finish(const struct dt_case *c, struct dt_result *r)
+static void finish(const struct cpu *cpu, const struct dt_case *c, struct dt_result *r)
 {
 	r->vector = event.vector;
 	r->error = event.error;
@@ -246,30 +287,149 @@ static void finish(const struct dt_case *c, struct dt_result *r)
 	r->cr2 = r->vector == EXC_PF ? cpu->cr2 : 0;
 }
 
-void soft_run(const struct dt_case *c, struct dt_result *r)
+static struct dt_memory memory_of(const struct side *v)
 {
-	unsigned n = c->avail < c->len ? c->avail : c->len;
-	struct dt_memory memory = { ram->host + DATA_GPA, ram->host + TOP_GPA, ram->host + LOW_GPA };
-	uint64_t gpa = CODE_GPA + dt_code_at(c->code);
-	uint8_t fill[DT_BYTES];
+	return (struct dt_memory){ v->ram->host + DATA_GPA, v->ram->host + TOP_GPA, v->ram->host + LOW_GPA };
+}
 
+static void put_code(struct side *v, struct dt_range r)
+{
+	ram_write(v->ram, CODE_GPA + r.from, v->code.image + r.from, r.to - r.from);
+}
+
+/* Everything as it is before @c. */
+static void prepare(struct side *v, const struct dt_case *c)
+{
+	struct dt_memory memory = memory_of(v);
+	struct dt_range r[2];
+	unsigned n = dt_code_place(&v->code, c, r);
+
+	for (unsigned i = 0; i < n; i++)
+		put_code(v, r[i]);
+	dt_memory_poke(&memory, c);
+	load_state(v->cpu, c);
 	ticks = 0;
 	under_way = c->index;
-	atomic_store(&run->immediate_exit, 0);
-	ram_write(ram, gpa, c->bytes, n);
-	dt_memory_poke(&memory, c);
-	load_state(c);
+	running = v;
+	atomic_store(&v->run->immediate_exit, 0);
 	event.seen = false;
-	cpu_run(cpu);
-	save_state(&r->out);
-	if (event.seen) {
-		finish(c, r);
-	} else {
-		r->vector = run->exit == ENGINE_EXIT_KICK ? DT_STUCK : DT_OTHER;
-		r->error = run->exit;
-		cpu_set_state(cpu, &base_state);
-	}
+}
+
+/* What a case has changed is put back. */
+static void restore(struct side *v, const struct dt_case *c, struct dt_result *r)
+{
+	struct dt_memory memory = memory_of(v);
+	struct dt_range where;
+
+	running = NULL;
 	dt_memory_diff(&memory, r);
-	memset(fill, 0xcc, sizeof(fill));
-	ram_write(ram, gpa, fill, n);
+	r->code_hash = c->program ? dt_code_changed(&v->code, v->ram->host + CODE_GPA, &where) : 0;
+	if (r->code_hash)
+		put_code(v, where);
+	if (!event.seen)
+		cpu_set_state(v->cpu, &v->base_state);
+}
+
+void soft_run(const struct dt_case *c, enum dt_tier tier, struct dt_result *r)
+{
+	struct side *v = &side[tier];
+
+	prepare(v, c);
+	cpu_run(v->cpu);
+	save_state(v->cpu, &r->out);
+	r->dead_flags = v->dead_flags;
+	if (event.seen) {
+		finish(v->cpu, c, r);
+	} else {
+		r->vector = v->run->exit == ENGINE_EXIT_KICK ? DT_STUCK : DT_OTHER;
+		r->error = v->run->exit;
+		r->cr2 = 0;
+	}
+	restore(v, c, r);
+}
+
+/* Writes the code anew, as for a new case: what was decoded or translated of it is out of date. */
+void soft_forget(enum dt_tier tier)
+{
+	struct side *v = &side[tier];
+
+	put_code(v, (struct dt_range){ 0, DT_CODE_SIZE });
+	mmu_flush_all(v->cpu);
+}
+
+/* --- a program, one instruction after another --- */
+
+static uint64_t physical_of(uint64_t la)
+{
+	uint32_t at;
+
+	if (la - DT_CODE < DT_CODE_PAGES * DT_PAGE || la - (DT_CODE + DT_ALIAS) < DT_CODE_PAGES * DT_PAGE ||
+	    la - DT_CODE_TOP < DT_PAGE)
+		return CODE_GPA + dt_code_at(la);
+	if (dt_first_mapping(la) - DT_RO < DT_PAGE)
+		return DATA_GPA + (dt_first_mapping(la) - DT_DATA);
+	if (!dt_writable(la, &at))
+		return RAM_SIZE;
+	return at >= DT_AT_LOW ? LOW_GPA + at - DT_AT_LOW : at >= DT_AT_TOP ? TOP_GPA + at - DT_AT_TOP : DATA_GPA + at;
+}
+
+static const uint8_t *live_memory(uint64_t la)
+{
+	uint64_t gpa = physical_of(la);
+
+	return gpa < RAM_SIZE ? side[DT_INTERP].ram->host + gpa : NULL;
+}
+
+/* Why the instruction that @one stands at may not be compared. */
+static const char *unfair_now(struct dt_case *one)
+{
+	unsigned n = 0;
+	struct insn in;
+
+	for (; n < INSN_BYTES_MAX; n++) {
+		const uint8_t *p = live_memory(one->in.rip + n);
+
+		if (!p)
+			break;
+		one->bytes[n] = *p;
+	}
+	if (insn_decode(one->bytes, n, one->mode, &in) <= 0)
+		return NULL;
+	if (in.id != INSN_ID_INT3 && !runs_natively(&opcode_table[in.row]))
+		return "an instruction that is not run natively";
+	one->row = in.row;
+	one->has_ea = false;
+	if ((in.flags & INSN_MEM) && memory_size(&in))
+		find_ea(one, &in);
+	return compare_excluded(one, &in);
+}
+
+enum { STEPS_MAX = 20000 };
+
+const char *soft_unfair(const struct dt_case *c)
+{
+	static const struct engine_debug stepping = { .step = true };
+	struct side *v = &side[DT_INTERP];
+	struct dt_result ignored;
+	struct dt_case one = *c;
+	const char *why = NULL;
+
+	prepare(v, c);
+	v->cpu->debug = &stepping;
+	debug_rearm(v->cpu);
+	gen_live_memory = live_memory;
+	for (unsigned n = 0; n < STEPS_MAX && !why && !event.seen; n++) {
+		save_state(v->cpu, &one.in);
+		memcpy(one.seg, v->cpu->seg, sizeof(one.seg));
+		one.mode = (enum insn_mode)v->cpu->mode;
+		one.code = one.in.rip;
+		why = unfair_now(&one);
+		if (!why)
+			cpu_run(v->cpu);
+	}
+	gen_live_memory = NULL;
+	v->cpu->debug = NULL;
+	debug_rearm(v->cpu);
+	restore(v, c, &ignored);
+	return why;
 }

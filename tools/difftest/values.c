@@ -9,6 +9,7 @@
 
 uint8_t dt_pristine[DT_MEM + DT_PAGE];
 uint64_t gen_rng;
+const uint8_t *(*gen_live_memory)(uint64_t la);
 static bool low_pages;
 
 /* --- values --- */
@@ -186,6 +187,7 @@ static void fill_images(void)
 
 bool dt_writable(uint64_t la, uint32_t *at)
 {
+	la = dt_first_mapping(la);
 	if (la >= DT_DATA && la < DT_DATA + 2 * DT_PAGE)
 		*at = (uint32_t)(la - DT_DATA);
 	else if (la >= DT_TOP && la < DT_TOP + DT_PAGE)
@@ -202,8 +204,11 @@ const uint8_t *gen_memory(const struct dt_case *c, uint64_t la)
 	static const uint8_t filler = 0xcc; /* of code pages */
 	uint32_t at;
 
+	if (gen_live_memory)
+		return gen_live_memory(la);
 	if (c->poke_len && la - c->poke_la < c->poke_len)
 		return c->poke + (la - c->poke_la);
+	la = dt_first_mapping(la);
 	if (la >= DT_RO && la < DT_RO + DT_PAGE)
 		return dt_pristine + DT_MEM + (la - DT_RO);
 	if ((la >= DT_CODE && la < DT_CODE + DT_CODE_PAGES * DT_PAGE) || (la >= DT_CODE_TOP && la < DT_CODE_TOP + DT_PAGE))

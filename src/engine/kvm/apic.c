@@ -81,6 +81,12 @@ static int timer_put(struct kvm_vcpu *v, struct kvm_lapic_state *page, const str
 	return r;
 }
 
+/* A timer that is not armed needs not be moved: a debugger's steps pause and resume the clock for each. */
+static bool armed(const struct kvm_frozen_timer *t)
+{
+	return t->initial || t->deadline;
+}
+
 static int freeze(struct kvm_vcpu *v)
 {
 	struct kvm_lapic_state page;
@@ -88,7 +94,7 @@ static int freeze(struct kvm_vcpu *v)
 
 	if (!r)
 		r = timer_take(v, &page, &v->frozen);
-	if (!r)
+	if (!r && armed(&v->frozen))
 		r = timer_put(v, &page, &v->frozen, true);
 	return r;
 }
@@ -96,8 +102,11 @@ static int freeze(struct kvm_vcpu *v)
 static int thaw(struct kvm_vcpu *v)
 {
 	struct kvm_lapic_state page;
-	int r = kvm_ioctl(v->fd, KVM_GET_LAPIC, &page);
+	int r;
 
+	if (!armed(&v->frozen))
+		return 0;
+	r = kvm_ioctl(v->fd, KVM_GET_LAPIC, &page);
 	return r ? r : timer_put(v, &page, &v->frozen, false);
 }
 
@@ -122,15 +131,18 @@ int kvm_tsc_apply(struct kvm_vcpu *v)
 }
 
 /* A guest that writes its TSC moves IA32_TSC_ADJUST by as much (SDM vol. 3, 17.17.3): that tells how far it is off. */
-static int tsc_delta_update(struct kvm_vcpu *v)
+static void tsc_delta_follow(struct kvm_vcpu *v, uint64_t adjust)
 {
-	uint64_t adjust;
-
-	if (kvm_msr_read_one(v, MSR_TSC_ADJUST, &adjust))
-		return 0;
 	v->tsc_delta += adjust - v->tsc_adjust;
 	v->tsc_adjust = adjust;
-	return 0;
+}
+
+/* kvmclock is VM time: a guest finds the same on every engine, and none when the VM has stood still. Old hosts cannot. */
+static void set_kvmclock(struct kvm_engine *e)
+{
+	struct kvm_clock_data data = { .clock = vm_clock_ns(e->base.clock) };
+
+	kvm_ioctl(e->vm, KVM_SET_CLOCK, &data);
 }
 
 int kvm_clock_changed(struct engine *base)
@@ -138,6 +150,7 @@ int kvm_clock_changed(struct engine *base)
 	struct kvm_engine *e = kvm_engine_of(base);
 	bool stands = !base->clock->running;
 	bool moves = stands != e->frozen;
+	uint64_t adjust;
 	int r = 0, listening = 0;
 
 	pthread_rwlock_wrlock(&e->apic_lock);
@@ -146,14 +159,18 @@ int kvm_clock_changed(struct engine *base)
 	for (unsigned i = 0; i < base->vcpu_count && !r; i++) {
 		struct kvm_vcpu *v = &e->vcpu[i];
 
-		r = tsc_delta_update(v);
-		if (!r && stands && !e->frozen)
+		/* While the clock stands no guest runs. */
+		if (!e->frozen && !kvm_msr_read_one(v, MSR_TSC_ADJUST, &adjust))
+			tsc_delta_follow(v, adjust);
+		if (stands && !e->frozen)
 			r = freeze(v);
 		if (!r)
 			r = kvm_tsc_apply(v);
 		if (!r && !stands && e->frozen)
 			r = thaw(v);
 	}
+	if (!stands)
+		set_kvmclock(e);
 	if (moves)
 		listening = kvm_irqfds_listen(e);
 	e->frozen = stands;
@@ -163,14 +180,14 @@ int kvm_clock_changed(struct engine *base)
 
 /* --- state --- */
 
+/* After kvm_msr_get. */
 int kvm_apic_get(struct kvm_vcpu *v, struct vcpu_state *s)
 {
 	struct kvm_lapic_state page;
 	struct kvm_frozen_timer t = v->frozen;
 	int r = kvm_ioctl(v->fd, KVM_GET_LAPIC, &page);
 
-	if (!r)
-		r = tsc_delta_update(v);
+	tsc_delta_follow(v, s->tsc_adjust);
 	if (!r && !v->engine->frozen)
 		r = timer_take(v, &page, &t);
 	if (r)
@@ -241,10 +258,13 @@ static void make_page(const struct kvm_vcpu *v, const struct vcpu_state *s, stru
 		reg_set(page, n, s->lapic[n] & register_bits(n));
 	reg_set(page, REG_VERSION, APIC_VERSION);
 	reg_set(page, REG_DFR, s->lapic[REG_DFR] | 0x0fffffff);
-	/* ID, and in x2APIC mode LDR, are what the mode makes of the vCPU's number (11.12.10.2). */
-	reg_set(page, REG_ID, s->apic_base & EXTD ? id : id << 24);
-	if (s->apic_base & EXTD)
+	/* In x2APIC mode ID and LDR are what the mode makes of the vCPU's number (11.12.10.2). */
+	if (s->apic_base & EXTD) {
+		reg_set(page, REG_ID, id);
 		reg_set(page, REG_LDR, id >> 4 << 16 | 1u << (id & 15));
+	} else {
+		reg_set(page, REG_ID, s->lapic[REG_ID] & 0xff000000);
+	}
 	if ((s->lapic[REG_TPR] >> 4 & 15) != s->cr8)
 		reg_set(page, REG_TPR, (uint32_t)s->cr8 << 4);
 }

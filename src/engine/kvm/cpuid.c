@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { EAX, EBX, ECX, EDX };
+enum { EAX = CPUID_EAX, EBX = CPUID_EBX, ECX = CPUID_ECX, EDX = CPUID_EDX };
 
 /* What becomes of a bit that KVM_GET_SUPPORTED_CPUID does not have. */
 enum lacking {
@@ -24,91 +24,24 @@ enum lacking {
 	HIDDEN,	  /* left out without a word */
 };
 
-struct named_bit {
-	uint32_t leaf;
-	uint8_t reg, bit;
-	enum lacking lacking;
-	const char *name;
-};
-
-/* The bits of all models. Leaf 0xd stands for its sub-leaf 1. */
-static const struct named_bit named_bits[] = {
-	{ 1, EDX, 0, REQUIRED, "fpu" },
-	{ 1, EDX, 1, REQUIRED, "vme" },
-	{ 1, EDX, 2, REQUIRED, "de" },
-	{ 1, EDX, 3, REQUIRED, "pse" },
-	{ 1, EDX, 4, REQUIRED, "tsc" },
-	{ 1, EDX, 5, REQUIRED, "msr" },
-	{ 1, EDX, 6, REQUIRED, "pae" },
-	{ 1, EDX, 7, REQUIRED, "mce" },
-	{ 1, EDX, 8, REQUIRED, "cx8" },
-	{ 1, EDX, 9, TOLD, "apic" },
-	{ 1, EDX, 11, REQUIRED, "sep" },
-	{ 1, EDX, 12, REQUIRED, "mtrr" },
-	{ 1, EDX, 13, REQUIRED, "pge" },
-	{ 1, EDX, 14, REQUIRED, "mca" },
-	{ 1, EDX, 15, REQUIRED, "cmov" },
-	{ 1, EDX, 16, REQUIRED, "pat" },
-	{ 1, EDX, 17, REQUIRED, "pse36" },
-	{ 1, EDX, 19, REQUIRED, "clflush" },
-	{ 1, EDX, 23, REQUIRED, "mmx" },
-	{ 1, EDX, 24, REQUIRED, "fxsr" },
-	{ 1, EDX, 25, REQUIRED, "sse" },
-	{ 1, EDX, 26, REQUIRED, "sse2" },
-	{ 1, EDX, 28, TOLD, "htt" },
-	{ 1, ECX, 0, REQUIRED, "sse3" },
-	{ 1, ECX, 1, REQUIRED, "pclmulqdq" },
-	{ 1, ECX, 3, REQUIRED, "monitor" },
-	{ 1, ECX, 9, REQUIRED, "ssse3" },
-	{ 1, ECX, 12, REQUIRED, "fma" },
-	{ 1, ECX, 13, REQUIRED, "cx16" },
-	{ 1, ECX, 17, REQUIRED, "pcid" },
-	{ 1, ECX, 19, REQUIRED, "sse4.1" },
-	{ 1, ECX, 20, REQUIRED, "sse4.2" },
-	{ 1, ECX, 21, TOLD, "x2apic" },
-	{ 1, ECX, 22, REQUIRED, "movbe" },
-	{ 1, ECX, 23, REQUIRED, "popcnt" },
-	{ 1, ECX, 24, TOLD, "tsc_deadline" },
-	{ 1, ECX, 25, REQUIRED, "aes" },
-	{ 1, ECX, 26, REQUIRED, "xsave" },
-	{ 1, ECX, 28, REQUIRED, "avx" },
-	{ 1, ECX, 29, REQUIRED, "f16c" },
-	{ 1, ECX, 30, REQUIRED, "rdrand" },
-	{ 1, ECX, 31, TOLD, "hypervisor" },
-	{ 6, EAX, 2, TOLD, "arat" },
-	{ 7, EBX, 0, REQUIRED, "fsgsbase" },
-	{ 7, EBX, 1, REQUIRED, "tsc_adjust" },
-	{ 7, EBX, 3, REQUIRED, "bmi1" },
-	{ 7, EBX, 5, REQUIRED, "avx2" },
-	{ 7, EBX, 7, REQUIRED, "smep" },
-	{ 7, EBX, 8, REQUIRED, "bmi2" },
-	{ 7, EBX, 9, TOLD, "erms" },
-	{ 7, EBX, 10, REQUIRED, "invpcid" },
-	{ 7, EBX, 13, HIDDEN, "no fcs, fds" },
-	{ 7, EBX, 18, REQUIRED, "rdseed" },
-	{ 7, EBX, 19, REQUIRED, "adx" },
-	{ 7, EBX, 20, REQUIRED, "smap" },
-	{ 7, EBX, 29, REQUIRED, "sha" },
-	{ 7, ECX, 2, REQUIRED, "umip" },
-	{ 7, ECX, 3, REQUIRED, "pku" },
-	{ 7, ECX, 16, REQUIRED, "la57" },
-	{ 7, ECX, 22, REQUIRED, "rdpid" },
-	{ 7, ECX, 31, REQUIRED, "pks" },
-	{ 7, EDX, 4, TOLD, "fsrm" },
-	{ 7, EDX, 29, HIDDEN, "arch_capabilities" },
-	{ 0xd, EAX, 0, REQUIRED, "xsaveopt" },
-	{ 0xd, EAX, 1, REQUIRED, "xsavec" },
-	{ 0xd, EAX, 2, REQUIRED, "xgetbv with ecx = 1" },
-	{ 0xd, EAX, 3, REQUIRED, "xsaves" },
-	{ 0x80000001, ECX, 0, REQUIRED, "lahf in 64-bit mode" },
-	{ 0x80000001, ECX, 5, REQUIRED, "lzcnt" },
-	{ 0x80000001, EDX, 11, REQUIRED, "syscall" },
-	{ 0x80000001, EDX, 20, REQUIRED, "nx" },
-	{ 0x80000001, EDX, 26, REQUIRED, "1 GiB pages" },
-	{ 0x80000001, EDX, 27, REQUIRED, "rdtscp" },
-	{ 0x80000001, EDX, 29, REQUIRED, "64-bit mode" },
-	{ 0x80000007, EDX, 8, TOLD, "invariant tsc" },
-};
+static enum lacking lacking(enum cpu_feature f)
+{
+	switch (f) {
+	case FEAT_APIC:
+	case FEAT_HT:
+	case FEAT_X2APIC:
+	case FEAT_TSC_DEADLINE:
+	case FEAT_HYPERVISOR:
+	case FEAT_ARAT:
+	case FEAT_ERMS:
+	case FEAT_FSRM:
+	case FEAT_INVARIANT_TSC: return TOLD;
+	case FEAT_NO_FCS_FDS:
+	case FEAT_ARCH_CAPABILITIES:
+	case FEAT_KVM_CLOCK ... FEAT_KVM_PV_SCHED_YIELD: return HIDDEN;
+	default: return REQUIRED;
+	}
+}
 
 /* Registers of leaves that hold features, as a mask of registers; of the others KVM need know nothing. */
 static unsigned feature_registers(uint32_t leaf, uint32_t sub)
@@ -120,16 +53,18 @@ static unsigned feature_registers(uint32_t leaf, uint32_t sub)
 	case 7: return sub == 0 ? 1 << EBX | 1 << ECX | 1 << EDX : 0;
 	case 0xd: return sub == 1 ? 1 << EAX : 0;
 	case 0x80000007: return 1 << EDX;
+	case 0x40000001: return 1 << EAX;
 	default: return 0;
 	}
 }
 
-static const struct named_bit *find_bit(uint32_t leaf, unsigned reg, unsigned bit)
+/* FEAT_BASE: nobody's bit. */
+static enum cpu_feature find_feature(uint32_t leaf, unsigned reg, unsigned bit)
 {
-	for (size_t i = 0; i < sizeof(named_bits) / sizeof(named_bits[0]); i++)
-		if (named_bits[i].leaf == leaf && named_bits[i].reg == reg && named_bits[i].bit == bit)
-			return &named_bits[i];
-	return NULL;
+	for (unsigned f = FEAT_BASE + 1; f < FEAT_COUNT; f++)
+		if (cpu_feature_list[f].leaf == leaf && cpu_feature_list[f].reg == reg && cpu_feature_list[f].bit == bit)
+			return f;
+	return FEAT_BASE;
 }
 
 static const struct kvm_cpuid_entry2 *find_leaf(const struct kvm_cpuid2 *list, uint32_t leaf, uint32_t sub)
@@ -149,14 +84,14 @@ struct missing {
 	unsigned count;
 };
 
-static void add_missing(struct missing *m, const struct named_bit *b, uint32_t leaf, unsigned reg, unsigned bit)
+static void add_missing(struct missing *m, enum cpu_feature f, uint32_t leaf, unsigned reg, unsigned bit)
 {
 	size_t n = strlen(m->names);
 	const char *comma = n ? ", " : "";
 
 	m->count++;
-	if (b)
-		snprintf(m->names + n, sizeof(m->names) - n, "%s%s", comma, b->name);
+	if (f)
+		snprintf(m->names + n, sizeof(m->names) - n, "%s%s", comma, cpu_feature_list[f].name);
 	else
 		snprintf(m->names + n, sizeof(m->names) - n, "%sCPUID %x %.3s bit %u", comma, leaf, &"eaxebxecxedx"[reg * 3], bit);
 }
@@ -174,13 +109,13 @@ static void check_leaf(const struct kvm_cpuid2 *host, uint32_t leaf, uint32_t su
 
 		for (; lacks; lacks &= lacks - 1) {
 			unsigned bit = (unsigned)__builtin_ctz(lacks);
-			const struct named_bit *b = find_bit(leaf, reg, bit);
+			enum cpu_feature f = find_feature(leaf, reg, bit);
 
-			if (b && b->lacking == TOLD)
+			if (lacking(f) == TOLD)
 				continue;
 			out[reg] &= ~(1u << bit);
-			if (!b || b->lacking == REQUIRED)
-				add_missing(m, b, leaf, reg, bit);
+			if (lacking(f) == REQUIRED)
+				add_missing(m, f, leaf, reg, bit);
 		}
 	}
 }
@@ -230,7 +165,7 @@ static void add(struct kvm_cpuid2 *list, const struct cpuid_view *view, const st
 
 static void build(struct kvm_cpuid2 *list, const struct cpuid_view *view, const struct kvm_cpuid2 *host, struct missing *m)
 {
-	uint32_t out[4], basic_max, extended_max;
+	uint32_t out[4], basic_max, hypervisor_max, extended_max;
 
 	cpuid_answer(view, 0, 0, out);
 	basic_max = out[EAX];
@@ -243,7 +178,11 @@ static void build(struct kvm_cpuid2 *list, const struct cpuid_view *view, const 
 		for (uint32_t sub = 0; sub < (indexed ? 10 : 1); sub++)
 			add(list, view, host, leaf, sub, indexed, m);
 	}
-	add(list, view, host, 0x40000000, 0, false, m);
+	cpuid_answer(view, 0x40000000, 0, out);
+	hypervisor_max = out[EAX];
+	for (uint32_t leaf = 0x40000000; leaf <= hypervisor_max; leaf++)
+		if (leaf <= 0x40000001 || leaf == 0x40000010)
+			add(list, view, host, leaf, 0, false, m);
 	for (uint32_t leaf = 0x80000000; leaf <= extended_max; leaf++)
 		add(list, view, host, leaf, 0, false, m);
 }
@@ -270,11 +209,11 @@ static int set_all(struct kvm_engine *e, const struct kvm_cpuid2 *host, bool len
 			return error_set(err, -ENOTSUP, STATUS_HOST, "cannot give the guest a CPU of the model %s",
 					 "this host's KVM lacks: %s",
 					 "use --engine soft, which has them all, or --engine kvm,features=host to do without",
-					 e->model->name, m.names);
+					 e->model->text, m.names);
 		r = kvm_ioctl(e->vcpu[i].fd, KVM_SET_CPUID2, list);
 		if (r)
 			return error_set(err, r, STATUS_HOST, "cannot give the guest a CPU of the model %s", "KVM_SET_CPUID2: %s",
-					 "use --engine soft", e->model->name, strerror(-r));
+					 "use --engine soft", e->model->text, strerror(-r));
 		d = find_leaf(list, 0xd, 0);
 		e->caps.xcr0 = d && d->eax & 1 ? d->eax : 3;
 	}

@@ -263,6 +263,9 @@ static int enable_caps(struct kvm_engine *e)
 		enable(e, KVM_CAP_DISABLE_QUIRKS, KVM_X86_QUIRK_LINT0_REENABLED | KVM_X86_QUIRK_CD_NW_CLEARED);
 	if (check(e->vm, KVM_CAP_PMU_CAPABILITY))
 		enable(e, KVM_CAP_PMU_CAPABILITY, KVM_PMU_CAP_DISABLE);
+	/* What CPUID does not announce does not exist: its MSRs, its hypercalls. */
+	if (check(e->vm, KVM_CAP_ENFORCE_PV_FEATURE_CPUID))
+		enable(e, KVM_CAP_ENFORCE_PV_FEATURE_CPUID, 1);
 	if (check(e->vm, KVM_CAP_EXIT_ON_EMULATION_FAILURE))
 		enable(e, KVM_CAP_EXIT_ON_EMULATION_FAILURE, 1);
 	return 0;
@@ -376,7 +379,8 @@ int kvm_create(const struct engine_config *config, struct engine **out, struct e
 	e->base.clock = config->clock;
 	e->sys = e->vm = -1;
 	e->ram = config->ram;
-	e->model = config->model ? config->model : cpu_model_find(NULL);
+	e->own_model = config->model ? *config->model : *cpu_model_find(NULL);
+	e->model = &e->own_model;
 	e->kick_signal = SIGRTMIN;
 	e->frozen = !config->clock->running;
 	pthread_rwlock_init(&e->apic_lock, NULL);

@@ -48,6 +48,11 @@ static const struct msr_field fields[] = {
 	MSR(0x6e1, pkrs, 0),
 	MSR(0x17a, mcg_status, 0),
 	MSR(0x17b, mcg_ctl, 0),
+	/* KVM's paravirtual interfaces: engine/soft/pv/ has them too */
+	MSR(0x4b564d00, pv_wall_clock, 0),
+	MSR(0x4b564d01, pv_system_time, 0),
+	MSR(0x4b564d03, pv_steal_time, 0),
+	MSR(0x4b564d04, pv_eoi, 0),
 	MTRR_PAIR(0), MTRR_PAIR(1), MTRR_PAIR(2), MTRR_PAIR(3), MTRR_PAIR(4), MTRR_PAIR(5), MTRR_PAIR(6), MTRR_PAIR(7),
 	MTRR_FIXED(0x250, 0), MTRR_FIXED(0x258, 1), MTRR_FIXED(0x259, 2), MTRR_FIXED(0x268, 3), MTRR_FIXED(0x269, 4),
 	MTRR_FIXED(0x26a, 5), MTRR_FIXED(0x26b, 6), MTRR_FIXED(0x26c, 7), MTRR_FIXED(0x26d, 8), MTRR_FIXED(0x26e, 9),
@@ -60,7 +65,7 @@ _Static_assert((int)FIELDS <= (int)KVM_MSRS_MAX, "room for the values of all");
 static const struct msr_range {
 	uint32_t first, last;
 } others[] = {
-	{ 0x0, 0x1 }, { 0x10, 0x10 }, { 0x17, 0x17 }, { 0x1b, 0x1b }, { 0x79, 0x79 }, { 0x8b, 0x8b }, { 0xfe, 0xfe },
+	{ 0x0, 0x1 }, { 0x10, 0x12 }, { 0x17, 0x17 }, { 0x1b, 0x1b }, { 0x79, 0x79 }, { 0x8b, 0x8b }, { 0xfe, 0xfe },
 	{ 0x10a, 0x10a }, { 0x179, 0x179 }, { 0x6e0, 0x6e0 }, { 0xc0000080, 0xc0000080 }, { 0xc0000100, 0xc0000101 },
 };
 /* In the table for the state's sake, but not in the model: no SPEC_CTRL, no SMBASE outside SMM, no MCG_CTL. */
@@ -114,16 +119,19 @@ static void allow(struct msr_bitmap *map, unsigned maps, uint32_t index)
 
 static int set_filter(struct kvm_engine *e)
 {
-	struct msr_bitmap map[] = { { .base = 0, .count = 0x2000 }, { .base = 0xc0000000, .count = 0x2000 } };
+	struct msr_bitmap map[] = { { .base = 0, .count = 0x2000 }, { .base = 0xc0000000, .count = 0x2000 },
+				    { .base = 0x4b564d00, .count = 0x100 } };
+	enum { MAPS = sizeof(map) / sizeof(map[0]) };
 	struct kvm_msr_filter filter = { .flags = KVM_MSR_FILTER_DEFAULT_DENY };
 
 	for (unsigned i = 0; i < FIELDS; i++)
-		if (!hidden(fields[i].index))
-			allow(map, 2, fields[i].index);
+		if (!hidden(fields[i].index) && cpu_model_has_msr(e->model, fields[i].index))
+			allow(map, MAPS, fields[i].index);
 	for (unsigned i = 0; i < sizeof(others) / sizeof(others[0]); i++)
 		for (uint32_t index = others[i].first; index <= others[i].last; index++)
-			allow(map, 2, index);
-	for (unsigned i = 0; i < 2; i++)
+			if (cpu_model_has_msr(e->model, index))
+				allow(map, MAPS, index);
+	for (unsigned i = 0; i < MAPS; i++)
 		filter.ranges[i] = (struct kvm_msr_filter_range){ .flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE,
 								  .base = map[i].base,
 								  .nmsrs = map[i].count,

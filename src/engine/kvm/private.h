@@ -84,7 +84,8 @@ struct kvm_engine {
 	size_t kr_len;
 	struct kvm_caps caps;
 	struct ram *ram;
-	const struct cpu_model *model;
+	const struct cpu_model *model; /* own_model */
+	struct cpu_model own_model;
 	void *run;
 	size_t run_len;
 	int kick_signal;

@@ -210,7 +210,7 @@ static void write_out_initial(uint8_t bytes[VCPU_XSAVE_SIZE], uint64_t all)
 
 static int xsave_get(struct kvm_vcpu *v, struct vcpu_state *s)
 {
-	uint64_t all = cpu_model_xcr0(v->engine->model);
+	uint64_t all = cpu_model_image(v->engine->model);
 	struct kvm_xsave k;
 	struct kvm_xcrs x = { 0 };
 	int r = kvm_ioctl(v->fd, KVM_GET_XSAVE, &k);
@@ -239,7 +239,7 @@ static int xsave_set(struct kvm_vcpu *v, const struct vcpu_state *s)
 	int r;
 
 	memcpy(k.region, s->xsave, s->xsave_len);
-	write_out_initial((uint8_t *)k.region, cpu_model_xcr0(v->engine->model));
+	write_out_initial((uint8_t *)k.region, cpu_model_image(v->engine->model));
 	/* What this host lacks can only be in its initial configuration. */
 	if (!(have & XCR0_AVX) && memcmp((char *)k.region + XSAVE_AVX_OFFSET, zero, XSAVE_AVX_SIZE))
 		return -ENOTSUP;
@@ -264,24 +264,21 @@ static uint8_t shadow_get(uint8_t kvm, uint64_t rflags)
 	}
 }
 
-static int events_get(struct kvm_vcpu *v, struct vcpu_state *s)
+static int events_get(struct kvm_vcpu *v, uint32_t mp_state, struct vcpu_state *s)
 {
 	struct kvm_vcpu_events k;
-	struct kvm_mp_state mp;
-	int r = kvm_ioctl(v->fd, KVM_GET_MP_STATE, &mp); /* first: it takes in INIT and startup IPIs */
+	int r = kvm_ioctl(v->fd, KVM_GET_VCPU_EVENTS, &k);
 
-	if (!r)
-		r = kvm_ioctl(v->fd, KVM_GET_VCPU_EVENTS, &k);
 	if (r)
 		return r;
-	switch (mp.mp_state) {
+	switch (mp_state) {
 	case KVM_MP_STATE_RUNNABLE: s->activity = VCPU_RUNNING; break;
 	case KVM_MP_STATE_HALTED: s->activity = VCPU_HALTED; break;
 	default: s->activity = VCPU_WAIT_SIPI; break;
 	}
 	if (v->shut_down)
 		s->activity = VCPU_SHUTDOWN;
-	s->sipi_pending = mp.mp_state == KVM_MP_STATE_SIPI_RECEIVED;
+	s->sipi_pending = mp_state == KVM_MP_STATE_SIPI_RECEIVED;
 	s->sipi_vector = (uint8_t)k.sipi_vector;
 	s->exception_pending = k.exception.injected || k.exception.pending;
 	if (s->exception_pending) {
@@ -331,7 +328,7 @@ static int events_set(struct kvm_vcpu *v, const struct vcpu_state *s)
 	} else if (s->in_smm || s->smi_pending || s->init_pending) {
 		return -ENOTSUP;
 	}
-	if (s->activity == VCPU_HALTED && !wakes)
+	if (s->activity == VCPU_HALTED && !wakes && !s->pv_kicked)
 		mp.mp_state = KVM_MP_STATE_HALTED;
 	else if (s->activity == VCPU_WAIT_SIPI)
 		mp.mp_state = s->sipi_pending ? KVM_MP_STATE_SIPI_RECEIVED : KVM_MP_STATE_INIT_RECEIVED;
@@ -394,7 +391,7 @@ static bool pat_valid(uint64_t pat)
 
 static bool xsave_valid(const struct kvm_vcpu *v, const struct vcpu_state *s)
 {
-	uint64_t all = cpu_model_xcr0(v->engine->model);
+	uint64_t all = cpu_model_image(v->engine->model);
 	struct xsave_image x;
 
 	if (s->xsave_len < xsave_size(XCR0_V3, false) || s->xsave_len > sizeof(s->xsave))
@@ -402,14 +399,15 @@ static bool xsave_valid(const struct kvm_vcpu *v, const struct vcpu_state *s)
 	memcpy(&x, s->xsave, sizeof(x));
 	if ((x.xstate_bv & XCR0_PKRU) && s->xsave_len < xsave_size(all, false))
 		return false;
-	return !(x.xstate_bv & ~all) && !x.xcomp_bv && !(x.mxcsr & ~0xffffu) && !(s->xcr0 & ~all) && (s->xcr0 & 1);
+	return !(x.xstate_bv & ~all) && !x.xcomp_bv && !(x.mxcsr & ~0xffffu) &&
+	       !(s->xcr0 & ~cpu_model_xcr0(v->engine->model)) && (s->xcr0 & 1);
 }
 
 static bool under_way_valid(const struct vcpu_state *s)
 {
 	return s->activity <= VCPU_SHUTDOWN && s->shadow <= 3 && s->exception_vector < 32 && s->exception_pending <= 1 &&
 	       s->exception_has_error <= 1 && s->nmi_pending <= 2 && s->nmi_masked <= 1 && s->smi_pending <= 1 &&
-	       s->in_smm <= 1 && s->init_pending <= 1 && s->sipi_pending <= 1 && s->extint_pending <= 1 &&
+	       s->in_smm <= 1 && s->init_pending <= 1 && s->sipi_pending <= 1 && s->extint_pending <= 1 && s->pv_kicked <= 1 &&
 	       !(s->exception_pending && s->exception_vector == 2);
 }
 
@@ -418,10 +416,12 @@ static bool under_way_valid(const struct vcpu_state *s)
 int kvm_vcpu_get_state(struct engine_vcpu *base, struct vcpu_state *s)
 {
 	struct kvm_vcpu *v = kvm_vcpu_of(base);
-	int r;
+	struct kvm_mp_state mp;
+	int r = kvm_ioctl(v->fd, KVM_GET_MP_STATE, &mp); /* first: it takes in INIT and startup IPIs, which reset registers */
 
 	memset(s, 0, sizeof(*s));
-	r = regs_get(v, s);
+	if (!r)
+		r = regs_get(v, s);
 	if (!r)
 		r = sregs_get(v, s);
 	if (!r)
@@ -431,8 +431,16 @@ int kvm_vcpu_get_state(struct engine_vcpu *base, struct vcpu_state *s)
 	if (!r)
 		r = kvm_apic_get(v, s);
 	if (!r)
-		r = events_get(v, s);
+		r = events_get(v, mp.mp_state, s);
 	return r;
+}
+
+/* Nothing gives KVM a kick that came before its HLT, but the message that KVM_HC_KICK_CPU itself sends: "remote read". */
+static void kick_again(struct kvm_vcpu *v)
+{
+	struct kvm_msi msi = { .address_lo = 0xfee00000 | v->base.index << 12, .data = 3 << 8 };
+
+	kvm_ioctl(v->engine->vm, KVM_SIGNAL_MSI, &msi);
 }
 
 static int apply(struct kvm_vcpu *v, const struct vcpu_state *s)
@@ -453,6 +461,8 @@ static int apply(struct kvm_vcpu *v, const struct vcpu_state *s)
 		r = events_set(v, s);
 	if (r)
 		return r;
+	if (s->pv_kicked)
+		kick_again(v);
 	v->pending = false;
 	v->shut_down = s->activity == VCPU_SHUTDOWN;
 	v->extint_pending = s->extint_pending;
@@ -505,7 +515,7 @@ void kvm_reset_state(const struct kvm_vcpu *v, struct vcpu_state *s)
 	s->pat = 0x0007040600070406;
 	s->misc_enable = 0x1801;
 	s->smbase = 0x30000;
-	x.xstate_bv = cpu_model_xcr0(v->engine->model);
+	x.xstate_bv = cpu_model_image(v->engine->model);
 	s->xsave_len = xsave_size(x.xstate_bv, false);
 	memcpy(s->xsave, &x, sizeof(x));
 	s->lapic[0x2] = index << 24;

@@ -23,6 +23,7 @@
 #include "engine/engine.h"
 #include "engine/soft/debug.h"
 #include "engine/soft/decode/insn.h"
+#include "engine/soft/translate/state.h"
 
 #include <setjmp.h>
 #include <stdatomic.h>
@@ -109,6 +110,7 @@ enum {
 	REQ_WORLD = 1 << 6, /* step out of the way: another vCPU wants to be alone */
 	REQ_EVENT = 1 << 7, /* look again (IF was set, TPR lowered, a window asked for) */
 	REQ_SMI = 1 << 8,
+	REQ_KICKED = 1 << 9, /* a hypercall: HLT is over (pv/) */
 };
 
 /* One MMIO or port access that an instruction under way has already made. */
@@ -123,6 +125,7 @@ struct cpu_replay {
 enum { REPLAY_MAX = 128 }; /* XSAVE of all components makes 104 of 8 bytes */
 
 #include "engine/soft/lapic/lapic.h"
+#include "engine/soft/pv/pv.h"
 
 /* System management mode, beside in_smm, smi_pending and smbase (system/smm.c). */
 struct cpu_smm {
@@ -157,6 +160,7 @@ struct cpu {
 	uint8_t stack_size;	   /* 2, 4 or 8: width of rSP */
 	uint8_t align_check;	   /* CPL 3, CR0.AM and EFLAGS.AC: unaligned data accesses raise #AC */
 	uint8_t linear57;	   /* 5-level paging: linear addresses have 57 bits, not 48 */
+	struct cpu_translate t;	   /* what translated code keeps here */
 
 	/* --- from other threads --- */
 	_Atomic uint32_t req;	   /* REQ_* */
@@ -187,6 +191,7 @@ struct cpu {
 	struct cpu_smm smm;
 	struct cpu_xsave x;
 	struct lapic lapic;
+	struct cpu_pv pv;
 
 	/* --- how it is run --- */
 	struct soft_vm *vm;
@@ -230,6 +235,7 @@ struct cpu {
 	/* For testers: sees each exception before it is delivered; true ends the run. NULL otherwise. */
 	bool (*exc_hook)(struct cpu *c, unsigned vector, bool has_error, uint32_t error);
 	void *exc_hook_opaque;
+	struct slot slot[];	   /* SLOTS_MAX of them (cpu_create); absent in vCPUs that tests make */
 };
 
 /* --- leaving an instruction --- */

@@ -8,8 +8,10 @@
  *   mmu/         software TLB, page walk
  *   lapic/       local APIC
  *   interp/      tier 1: one file per instruction family; block.c keeps decoded code, run.c is the loop
+ *   translate/   tier 2: translation of x86 to x86
  *   vector/      x87, MMX, SSE, AVX by native execution; XSAVE images
  *   system/      what the CPU does around instructions: segments, exceptions, modes, MSRs, CPUID
+ *   pv/          KVM's paravirtual interfaces: clock, stolen time, EOI, hypercalls
  *   vcpu/        between instructions: leaving one, events, the timer, being alone
  *   vm.c         struct soft_vm: the vCPUs together
  *   host/        where the engine lives: threads.c in the monitor, process.c and child.c in a process
@@ -18,6 +20,7 @@
 #define SUBRING_ENGINE_SOFT_SOFT_H
 
 #include "engine/soft/cpu.h"
+#include "engine/soft/tuning.h"
 
 #include <pthread.h>
 
@@ -29,7 +32,8 @@ enum { SOFT_DOORBELLS_MAX = 64, SOFT_ROUTES_MAX = 256 };
  */
 struct soft_vm {
 	struct ram *ram;
-	const struct cpu_model *model;
+	const struct cpu_model *model; /* own_model */
+	struct cpu_model own_model;
 	struct vm_clock clock;	   /* a copy: changed only while all vCPUs are stopped */
 	unsigned count;
 	struct cpu *cpu[VCPUS_MAX];
@@ -40,10 +44,15 @@ struct soft_vm {
 	pthread_mutex_t world_lock; /* held by the vCPU that is alone */
 	_Atomic uint32_t world_wanted;
 	_Atomic uint32_t monitors; /* vCPUs that are waiting in MWAIT */
+	struct translator *tr;	   /* NULL: interpreter only */
+	_Atomic uint64_t wall_clock_msr; /* pv/: of all vCPUs */
 };
 
 int soft_vm_create(struct ram *ram, const struct cpu_model *model, unsigned count, const struct vm_clock *clock,
 		   struct run_page *const run[], struct soft_vm **out);
+/* Switches tier 2 on as @tuning says, before any vCPU runs. Without it the interpreter runs everything. -ENOMEM, ... */
+int soft_vm_translate(struct soft_vm *vm, const struct soft_tuning *tuning);
+void soft_vm_untranslate(struct soft_vm *vm);
 void soft_vm_destroy(struct soft_vm *vm);
 void soft_vm_set_clock(struct soft_vm *vm, const struct vm_clock *clock);
 void soft_vm_slots_changed(struct soft_vm *vm);
@@ -107,6 +116,8 @@ _Noreturn void cpu_raise_ac(struct cpu *c);
 
 /* Chooses the handler (and thunk) for a decoded instruction in the present mode. Never fails: what cannot be run gets a handler that raises #UD. */
 void interp_bind(struct cpu *c, struct insn *in);
+/* The CPU model knows this instruction, in this mode and with this vector length; TZCNT and LZCNT at least as BSF and BSR. */
+bool interp_model_has(const struct cpu *c, const struct insn *in);
 
 /* --- vector/ --- */
 
@@ -116,6 +127,8 @@ int vector_bind(struct cpu *c, struct insn *in);
 void vector_reset(struct cpu *c, bool init);
 /* XINUSE (SDM vol. 1, 13.6): the state components that are not in their initial configuration. */
 uint64_t vector_xinuse(const struct cpu *c);
+/* Asked first about a SIGFPE, with its ucontext_t: true when it is done with. NULL: nobody is. */
+extern bool (*vector_fault_hook)(void *context);
 /* Undoes one vector_init; the last one gives back memory and the handler of SIGFPE. No vCPU runs. */
 void vector_finish(void);
 

@@ -13,13 +13,15 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* A vCPU with its translation slots behind it. */
+#define CPU_BYTES (sizeof(struct cpu) + SLOTS_MAX * sizeof(struct slot))
+
 static struct cpu *cpu_create(struct soft_vm *vm, unsigned index, struct run_page *run)
 {
-	struct cpu *c = aligned_alloc(64, (sizeof(*c) + 63) & ~(size_t)63);
+	struct cpu *c = mmap(NULL, CPU_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
-	if (!c)
+	if (c == MAP_FAILED)
 		return NULL;
-	memset(c, 0, sizeof(*c));
 	c->vm = vm;
 	c->index = index;
 	c->run = run;
@@ -32,7 +34,7 @@ static struct cpu *cpu_create(struct soft_vm *vm, unsigned index, struct run_pag
 	atomic_store(&c->parked, 1);
 	if (mmu_init(c) || block_cache_init(c)) {
 		mmu_finish(c);
-		free(c);
+		munmap(c, CPU_BYTES);
 		return NULL;
 	}
 	c->tsc_offset = vm->clock.tsc_offset;
@@ -57,7 +59,8 @@ int soft_vm_create(struct ram *ram, const struct cpu_model *model, unsigned coun
 		return -ENOMEM;
 	}
 	vm->ram = ram;
-	vm->model = model;
+	vm->own_model = *model;
+	vm->model = &vm->own_model;
 	vm->clock = *clock;
 	pthread_mutex_init(&vm->doorbell_lock, NULL);
 	pthread_mutex_init(&vm->world_lock, NULL);
@@ -76,13 +79,16 @@ void soft_vm_destroy(struct soft_vm *vm)
 {
 	if (!vm)
 		return;
+	if (vm->tr)
+		soft_vm_untranslate(vm);
 	for (unsigned i = 0; i < vm->count; i++) {
 		struct cpu *c = vm->cpu[i];
 
 		cpu_timer_finish(c);
+		pv_finish(c);
 		block_cache_finish(c);
 		mmu_finish(c);
-		free(c);
+		munmap(c, CPU_BYTES);
 	}
 	for (unsigned i = 0; i < vm->doorbell_count; i++)
 		close(vm->doorbell[i].fd);
@@ -97,6 +103,7 @@ void soft_vm_set_clock(struct soft_vm *vm, const struct vm_clock *clock)
 	vm->clock = *clock;
 	for (unsigned i = 0; i < vm->count; i++) {
 		vm->cpu[i]->tsc_offset = clock->tsc_offset + vm->cpu[i]->tsc_delta;
+		vm->cpu[i]->pv.clock_stale = true;
 		lapic_timer_arm(vm->cpu[i]);
 	}
 }

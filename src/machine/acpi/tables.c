@@ -9,6 +9,7 @@
 #include "machine/acpi/acpi.h"
 
 #include "chip/acpi_pm.h"
+#include "machine/checksum.h"
 #include "machine/layout.h"
 #include "machine/machine.h"
 
@@ -163,17 +164,6 @@ static void *take(struct builder *b, size_t size, size_t align)
 static uint32_t address_of(const struct builder *b, const void *p)
 {
 	return ACPI_TABLES_BASE + (uint32_t)((const uint8_t *)p - b->bytes);
-}
-
-/* What makes the bytes sum up to 0. */
-static uint8_t checksum(const void *bytes, size_t len)
-{
-	const uint8_t *p = bytes;
-	uint8_t sum = 0;
-
-	for (size_t i = 0; i < len; i++)
-		sum += p[i];
-	return (uint8_t)-sum;
 }
 
 static void *begin(struct builder *b, const char *signature, uint8_t revision, size_t size)

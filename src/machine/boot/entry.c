@@ -136,9 +136,11 @@ int entry_long_mode(struct boot *b, uint64_t rip, uint64_t rsi)
 	return 0;
 }
 
-/* 32-bit protected mode without paging. */
-static void entry_protected(struct vcpu_state *cpu, uint16_t cs, uint16_t ds, uint32_t eip)
+/* 32-bit protected mode without paging, with @gdt. */
+static int entry_protected(struct boot *b, const uint64_t gdt[GDT_ENTRIES], uint16_t cs, uint16_t ds, uint32_t eip)
 {
+	struct vcpu_state *cpu = b->bsp;
+
 	entry_firmware(cpu);
 	entry_segments(cpu, cs, ATTR_CODE32, ds);
 	cpu->cr0 = CR0_ET | CR0_PE;
@@ -147,28 +149,23 @@ static void entry_protected(struct vcpu_state *cpu, uint16_t cs, uint16_t ds, ui
 	cpu->rflags = RFLAGS_FIXED;
 	memset(cpu->gpr, 0, sizeof(cpu->gpr));
 	cpu->rip = eip;
+	return entry_write_gdt(b, gdt);
 }
 
 int entry_protected_mode(struct boot *b, uint32_t eip, uint32_t ebx)
 {
-	int ret = entry_write_gdt(b, gdt_flat);
+	int ret = entry_protected(b, gdt_flat, SEL_FLAT_CS, SEL_FLAT_DS, eip);
 
-	if (ret)
-		return ret;
-	entry_protected(b->bsp, SEL_FLAT_CS, SEL_FLAT_DS, eip);
 	b->bsp->gpr[RBX] = ebx;
-	return 0;
+	return ret;
 }
 
 int entry_linux32(struct boot *b, uint32_t eip, uint32_t esi)
 {
-	int ret = entry_write_gdt(b, gdt_linux32);
+	int ret = entry_protected(b, gdt_linux32, SEL_BOOT_CS, SEL_BOOT_DS, eip);
 
-	if (ret)
-		return ret;
-	entry_protected(b->bsp, SEL_BOOT_CS, SEL_BOOT_DS, eip);
 	b->bsp->gpr[RSI] = esi;
-	return 0;
+	return ret;
 }
 
 void entry_real_mode(struct boot *b, uint16_t cs, uint16_t ip)

@@ -7,6 +7,7 @@
  */
 #include "engine/soft/host/host.h"
 #include "engine/soft/mmu/mmu.h"
+#include "engine/soft/translate/cache.h"
 
 #include "host/log.h"
 
@@ -70,6 +71,7 @@ static int start(struct child *ch, const struct message *m)
 	struct ram_fds fds = { CHILD_FD_RAM, CHILD_FD_FRAMES, m->start.has_base ? CHILD_FD_BASE : -1 };
 	struct run_page *run[VCPUS_MAX];
 	unsigned n = m->start.vcpus;
+	struct cpu_model model;
 	int r;
 
 	if (ch->vm || !n || n > VCPUS_MAX)
@@ -84,9 +86,11 @@ static int start(struct child *ch, const struct message *m)
 		return -errno;
 	for (unsigned i = 0; i < n; i++)
 		run[i] = run_page_of(ch->run, i);
-	if (!memchr(m->start.model, 0, sizeof(m->start.model)) || !cpu_model_find(m->start.model))
+	if (!memchr(m->start.model, 0, sizeof(m->start.model)) || cpu_model_parse(m->start.model, &model, NULL))
 		return -EINVAL;
-	r = soft_vm_create(ch->ram, cpu_model_find(m->start.model), n, &m->start.clock, run, &ch->vm);
+	r = soft_vm_create(ch->ram, &model, n, &m->start.clock, run, &ch->vm);
+	if (!r)
+		r = soft_vm_translate(ch->vm, &m->start.tuning);
 	if (r)
 		return r;
 	for (unsigned i = 0; i < n; i++) {
@@ -157,6 +161,15 @@ static int serve(struct child *ch, const struct message *m, int fd, struct messa
 		return 1;
 	case MESSAGE_CLOCK:
 		soft_vm_set_clock(vm, &m->clock);
+		reply->result = 0;
+		return 1;
+	case MESSAGE_CODE_WRITTEN:
+		if (m->frame >= ch->ram->size >> FRAME_SHIFT)
+			return 1;
+		if (vm->tr)
+			cache_frame_written(vm->tr, m->frame);
+		else
+			ram_code_written(ch->ram, m->frame);
 		reply->result = 0;
 		return 1;
 	case MESSAGE_DIRTY_LOG_START:

@@ -2,6 +2,7 @@
 /*
  * Where engine soft lives.
  *
+ *   options.c   what follows "soft," on the command line
  *   threads.c   in the monitor: its vCPU threads run guest code themselves
  *   process.c   in a child process, the monitor's side
  *   child.c     in a child process, the child's side
@@ -18,10 +19,16 @@
 /* How the engine is asked to live; from engine_config.options. */
 struct soft_options {
 	bool process;
+	struct soft_tuning tuning;
 };
 
-int soft_threads_create(const struct engine_config *config, struct engine **out, struct error *err);
-int soft_process_create(const struct engine_config *config, struct engine **out, struct error *err);
+/* options.c. -EINVAL fills @err. */
+int soft_options_parse(const char *text, struct soft_options *out, struct error *err);
+
+int soft_threads_create(const struct engine_config *config, const struct soft_tuning *tuning, struct engine **out,
+			struct error *err);
+int soft_process_create(const struct engine_config *config, const struct soft_tuning *tuning, struct engine **out,
+			struct error *err);
 
 /* -ENOTSUP of soft_vm_create in the user's words: the host's CPU lacks what the model needs (vector_init). */
 int soft_host_lacks(struct error *err, const struct cpu_model *model);
@@ -71,6 +78,7 @@ enum message_op {
 	MESSAGE_SLOTS,
 	MESSAGE_CLOCK,
 	MESSAGE_DIRTY_LOG_START,
+	MESSAGE_CODE_WRITTEN, /* the monitor has stored into a frame with FRAME_CODE */
 };
 
 struct message {
@@ -79,15 +87,16 @@ struct message {
 		struct {
 			uint64_t ram_size;
 			uint32_t vcpus, trace;
-			char model[16]; /* its name */
+			char model[CPU_MODEL_TEXT_MAX];
 			struct vm_clock clock;
+			struct soft_tuning tuning;
 			struct ram_slot slot[RAM_SLOTS_MAX];
 			bool has_base;
 		} start;
 		struct engine_msi msi;
 		struct vcpu_state state;
 		struct engine_debug debug;
-		uint64_t linear;
+		uint64_t linear, frame;
 		struct {
 			uint32_t count;
 			struct engine_msi route[SOFT_ROUTES_MAX];

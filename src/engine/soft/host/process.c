@@ -74,6 +74,7 @@ static size_t message_len(const struct message *m)
 	case MESSAGE_SET_STATE: return UP_TO(state);
 	case MESSAGE_DEBUG: return UP_TO(debug);
 	case MESSAGE_TRANSLATE: return UP_TO(linear);
+	case MESSAGE_CODE_WRITTEN: return UP_TO(frame);
 	case MESSAGE_ROUTES: return UP_TO(routes);
 	case MESSAGE_DOORBELL_ADD:
 	case MESSAGE_DOORBELL_REMOVE: return UP_TO(doorbell);
@@ -183,6 +184,8 @@ static void process_destroy(struct engine *engine)
 
 	if (!e)
 		return;
+	if (e->ram->code_written_opaque == e)
+		e->ram->code_written = NULL;
 	if (e->watching) {
 		kill_child(e); /* it has nothing of its own to bring to an end */
 		pthread_join(e->watcher, NULL);
@@ -338,6 +341,18 @@ static int process_slots(struct engine *engine)
 	return ask(e, &m, -1, NULL);
 }
 
+/*
+ * Translated code is the child's, and is out of use when it has answered: a device may then say that its transfer is complete. The
+ * interpreter alone needs no more than the frame's generation, which is in shared memory.
+ */
+static void process_code_written(void *opaque, uint64_t frame)
+{
+	struct process_engine *e = opaque;
+
+	if (ask(e, &(struct message){ .op = MESSAGE_CODE_WRITTEN, .frame = frame }, -1, NULL))
+		ram_code_written(e->ram, frame);
+}
+
 static int process_clock(struct engine *engine)
 {
 	return ask(engine_of(engine), &(struct message){ .op = MESSAGE_CLOCK, .clock = *engine->clock }, -1, NULL);
@@ -435,7 +450,8 @@ static int start_child(struct process_engine *e, const struct engine_config *con
 	return 0;
 }
 
-int soft_process_create(const struct engine_config *config, struct engine **out, struct error *err)
+int soft_process_create(const struct engine_config *config, const struct soft_tuning *tuning, struct engine **out,
+			struct error *err)
 {
 	struct process_engine *e = calloc(1, sizeof(*e));
 	struct message m = { .op = MESSAGE_START };
@@ -471,13 +487,18 @@ int soft_process_create(const struct engine_config *config, struct engine **out,
 	m.start.ram_size = config->ram->size;
 	m.start.vcpus = config->vcpus;
 	m.start.trace = trace_mask;
-	snprintf(m.start.model, sizeof(m.start.model), "%s", config->model->name);
+	snprintf(m.start.model, sizeof(m.start.model), "%s", config->model->text);
 	m.start.clock = *config->clock;
+	m.start.tuning = *tuning;
 	m.start.has_base = config->ram->fds.base >= 0;
 	memcpy(m.start.slot, config->ram->slot, sizeof(m.start.slot));
 	r = ask(e, &m, -1, NULL);
 	if (r)
 		goto fail;
+	if (!tuning->interp_only) {
+		e->ram->code_written = process_code_written;
+		e->ram->code_written_opaque = e;
+	}
 	*out = &e->base;
 	return 0;
 fail:

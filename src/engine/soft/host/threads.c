@@ -175,10 +175,11 @@ int soft_host_lacks(struct error *err, const struct cpu_model *model)
 {
 	return error_set(err, -ENOTSUP, STATUS_HOST, "cannot run a CPU of the model %s in software here",
 			 "arithmetic runs on the host's own CPU, and this one lacks AVX2, FMA, SHA or another of its features",
-			 "use a host that has them, or --engine kvm,features=host where there is KVM", model->name);
+			 "use a host that has them, or --engine kvm,features=host where there is KVM", model->text);
 }
 
-int soft_threads_create(const struct engine_config *config, struct engine **out, struct error *err)
+int soft_threads_create(const struct engine_config *config, const struct soft_tuning *tuning, struct engine **out,
+			struct error *err)
 {
 	struct threads_engine *e = calloc(1, sizeof(*e));
 	struct run_page *run[VCPUS_MAX];
@@ -198,6 +199,8 @@ int soft_threads_create(const struct engine_config *config, struct engine **out,
 	for (unsigned i = 0; i < config->vcpus; i++)
 		run[i] = run_page_of(e->run, i);
 	r = soft_vm_create(config->ram, config->model, config->vcpus, config->clock, run, &e->vm);
+	if (!r)
+		r = soft_vm_translate(e->vm, tuning);
 	if (r)
 		goto fail;
 	for (unsigned i = 0; i < config->vcpus; i++) {

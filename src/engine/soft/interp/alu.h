@@ -198,7 +198,7 @@ static inline __attribute__((always_inline)) void *rmw_host(struct cpu *c, const
 			stmt;                                                                      \
 			*(volatile UINT(n) *)p_ = d;                                               \
 			(c)->flags = f;                                                            \
-			mmu_after_store(c, p_);                                                    \
+			mmu_after_store(c, p_, n);                                                 \
 		} else {                                                                           \
 			mmu_probe(c, (in)->seg, lin, n, MMU_WRITE);                                \
 			d = (UINT(n))mmu_load(c, (in)->seg, lin, n);                               \

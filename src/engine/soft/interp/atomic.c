@@ -66,9 +66,9 @@ static void split_store(struct cpu *c, const struct split *s, const void *value)
 	if (s->host[1])
 		memcpy(s->host[1], (const uint8_t *)value + s->first, s->size - s->first);
 	soft_world_start(c);
-	mmu_after_store(c, s->host[0]);
+	mmu_after_store(c, s->host[0], s->first);
 	if (s->host[1])
-		mmu_after_store(c, s->host[1]);
+		mmu_after_store(c, s->host[1], s->size - s->first);
 }
 
 /* Host address for a locked instruction, or NULL: use split_*. */
@@ -93,7 +93,7 @@ static inline __attribute__((always_inline)) void *lock_host(struct cpu *c, cons
 		if (likely(p_)) {                                                                  \
 			locked;                                                                    \
 			(c)->flags = f;                                                            \
-			mmu_after_store(c, p_);                                                    \
+			mmu_after_store(c, p_, n);                                                 \
 		} else {                                                                           \
 			struct split split_;                                                       \
 			UINT(n) d;                                                                 \
@@ -343,7 +343,7 @@ static void cmpxchg8b(struct cpu *c, const struct insn *in)
 	if (likely(p)) {
 		__asm__ volatile("lock cmpxchg8b %[m]" : [m] "+m"(*p), "+a"(a), "+d"(d), "=@ccz"(zf)
 				 : "b"(c->gpr[RBX]), "c"(c->gpr[RCX]) : "memory");
-		mmu_after_store(c, p);
+		mmu_after_store(c, p, 8);
 	} else {
 		struct split s;
 		uint64_t v;
@@ -370,7 +370,7 @@ static void cmpxchg16b(struct cpu *c, const struct insn *in)
 	if (likely(p)) {
 		__asm__ volatile("lock cmpxchg16b %[m]" : [m] "+m"(*p), "+a"(a), "+d"(d), "=@ccz"(zf)
 				 : "b"(c->gpr[RBX]), "c"(c->gpr[RCX]) : "memory");
-		mmu_after_store(c, p);
+		mmu_after_store(c, p, 16);
 	} else {
 		unsigned __int128 v __attribute__((aligned(16)));
 		struct split s;

@@ -23,12 +23,44 @@ static insn_bind_fn *const families[] = {
 	bind_integer, bind_control, bind_bits, bind_string, bind_vector_special, bind_system,
 };
 
+/* 256-bit integer operations, which share their rows with AVX's 128-bit ones, and broadcasts of registers. */
+static bool is_avx2(const struct insn *in)
+{
+	const struct opcode *op = &opcode_table[in->row];
+
+	switch (in->id) {
+	case INSN_ID_VBROADCASTSS:
+	case INSN_ID_VBROADCASTSD: return !(in->flags & INSN_MEM);
+	case INSN_ID_VPTEST:
+	case INSN_ID_VPERMILPS:
+	case INSN_ID_VPERMILPD:
+	case INSN_ID_VPERM2F128: return false;
+	case INSN_ID_VMPSADBW:
+	case INSN_ID_VMOVNTDQA: return in->flags & INSN_L;
+	default: return op->feature == FEAT_AVX && (in->flags & INSN_L) && op->name[0] == 'v' && op->name[1] == 'p';
+	}
+}
+
+/* What decides is CPUID's feature, but for a few rows. */
+bool interp_model_has(const struct cpu *c, const struct insn *in)
+{
+	const struct cpu_model *m = c->vm->model;
+
+	switch (in->id) {
+	case INSN_ID_TZCNT:
+	case INSN_ID_LZCNT: return true; /* as BSF and BSR, with a prefix that means nothing */
+	case INSN_ID_LAHF:
+	case INSN_ID_SAHF: return c->mode != INSN_MODE64 || cpu_model_has(m, FEAT_LAHF64);
+	default: return cpu_model_has(m, opcode_table[in->row].feature) && (cpu_model_has(m, FEAT_AVX2) || !is_avx2(in));
+	}
+}
+
 void interp_bind(struct cpu *c, struct insn *in)
 {
 	uint32_t attr = opcode_table[in->row].attr;
 
 	in->fn = raise_ud;
-	if (((attr & OP_PROT) && c->real) || !cpu_model_has(c->vm->model, opcode_table[in->row].feature))
+	if (((attr & OP_PROT) && c->real) || !interp_model_has(c, in))
 		return;
 	if ((attr & OP_CPL0) && c->cpl) {
 		in->fn = raise_gp;

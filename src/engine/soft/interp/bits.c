@@ -7,6 +7,7 @@
  * happens to the bits beyond the operand (BSF of zero, BSWAP of 16 bits) is what the host does.
  */
 #include "engine/soft/interp/alu.h"
+#include "engine/soft/soft.h"
 
 #include <cpuid.h>
 
@@ -302,8 +303,9 @@ insn_fn *bind_bits(struct cpu *c, const struct insn *in)
 	case INSN_ID_BTC: BIT_OF(btc);
 	case INSN_ID_BSF: return bsf_forms[size];
 	case INSN_ID_BSR: return bsr_forms[size];
-	case INSN_ID_TZCNT: return tzcnt_forms[size];
-	case INSN_ID_LZCNT: return lzcnt_forms[size];
+	/* On a CPU that does not know the prefix: */
+	case INSN_ID_TZCNT: return cpu_model_has(c->vm->model, FEAT_BMI1) ? tzcnt_forms[size] : bsf_forms[size];
+	case INSN_ID_LZCNT: return cpu_model_has(c->vm->model, FEAT_LZCNT) ? lzcnt_forms[size] : bsr_forms[size];
 	case INSN_ID_POPCNT: return popcnt_forms[size];
 	case INSN_ID_CRC32: return crc32_forms[size_index(insn_operand_size(in, 1))];
 	case INSN_ID_ADCX: BMI_OF(adcx);

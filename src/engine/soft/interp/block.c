@@ -3,6 +3,7 @@
 #include "engine/soft/interp/block.h"
 
 #include "engine/soft/mmu/mmu.h"
+#include "engine/soft/translate/cache.h"
 #include "engine/soft/soft.h"
 
 #include <errno.h>
@@ -12,6 +13,8 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+enum { INSN_WINDOW = 16, DECODE_TRIES = 3 };
 
 int block_cache_init(struct cpu *c)
 {
@@ -69,6 +72,8 @@ uint32_t block_watch_frame(struct cpu *c, uint64_t frame)
 	unsigned i = frame % BLOCK_WATCHED;
 	bool set = atomic_load(&c->frame[frame]) & FRAME_CODE;
 
+	if (c->t.tr) /* which has to know, and remembers for all vCPUs */
+		return cache_watch_frame(c, frame);
 	if (set && c->blocks->watched[i].frame == frame + 1 && c->blocks->watched[i].gen == gen)
 		return gen;
 	if (!set)
@@ -114,31 +119,24 @@ static struct block *decode_alone(struct cpu *c, uint64_t linear, const uint8_t 
 	return b;
 }
 
-static struct block *decode(struct cpu *c, uint64_t linear, uint64_t key, uint32_t mode, const uint8_t *host)
+/*
+ * Decodes instructions from @host, of which @avail bytes are in the page, into @b. The bytes that it has found in @seen; their number
+ * in @bytes. What ended it: a length, or an error.
+ */
+static int decode_run(struct cpu *c, struct block *b, const uint8_t *host, unsigned avail, uint8_t *seen, unsigned *bytes)
 {
-	struct block_cache *bc = c->blocks;
-	unsigned offset = key & (FRAME_SIZE - 1), avail = FRAME_SIZE - offset, n = 0;
-	const size_t worst = sizeof(struct block) + BLOCK_INSNS_MAX * sizeof(struct insn);
-	struct block *b;
+	unsigned n = 0;
 	int len = 0;
 
-	if (bc->used + worst > BLOCK_ARENA_SIZE)
-		cache_drop_all(bc);
-	b = (struct block *)(bc->arena + bc->used);
-	b->key = key;
-	b->mode = mode;
-	b->gen = block_watch_frame(c, key >> FRAME_SHIFT);
 	b->count = 0;
-	b->link[0] = b->link[1] = NULL;
 	while (b->count < BLOCK_INSNS_MAX) {
 		struct insn *in = &b->insn[b->count];
-		uint8_t bytes[16];
-		unsigned left = avail - n < sizeof(bytes) ? avail - n : sizeof(bytes);
+		unsigned left = avail - n < INSN_WINDOW ? avail - n : INSN_WINDOW;
 
 		/* A copy: the decoder must find the same bytes each time it looks, whatever another vCPU stores. */
-		memcpy(bytes, host + n, left);
+		memcpy(seen + n, host + n, left);
 		__asm__ volatile("" : : : "memory");
-		len = insn_decode(bytes, left, c->mode, in);
+		len = insn_decode(seen + n, left, c->mode, in);
 		if (len < 0)
 			break;
 		interp_bind(c, in);
@@ -147,12 +145,56 @@ static struct block *decode(struct cpu *c, uint64_t linear, uint64_t key, uint32
 		if (in->flags & INSN_ENDS || n == avail)
 			break;
 	}
+	*bytes = n;
+	return len;
+}
+
+/*
+ * With a translator only stores into the lines that were read are noticed. Which these are is known after decoding: so they are set then, and
+ * the bytes looked at once more. Where another vCPU is storing there all the time, the lines of the longest block come first.
+ */
+static int decode_watched(struct cpu *c, struct block *b, uint64_t key, const uint8_t *host, unsigned avail, unsigned *bytes)
+{
+	uint8_t seen[BLOCK_INSNS_MAX * INSN_BYTES_MAX + INSN_WINDOW];
+	unsigned offset = key & (FRAME_SIZE - 1), most = avail < sizeof(seen) ? avail : sizeof(seen);
+	uint64_t frame = key >> FRAME_SHIFT;
+	int len;
+
+	for (unsigned tries = 0; c->t.tr && tries < DECODE_TRIES; tries++) {
+		len = decode_run(c, b, host, avail, seen, bytes);
+		if (!b->count)
+			return len;
+		cache_add_lines(c->t.tr, frame, cache_lines(offset, *bytes));
+		if (!memcmp(seen, host, *bytes))
+			return len;
+	}
+	if (c->t.tr)
+		cache_add_lines(c->t.tr, frame, cache_lines(offset, most));
+	return decode_run(c, b, host, avail, seen, bytes);
+}
+
+static struct block *decode(struct cpu *c, uint64_t linear, uint64_t key, uint32_t mode, const uint8_t *host)
+{
+	struct block_cache *bc = c->blocks;
+	unsigned offset = key & (FRAME_SIZE - 1), avail = FRAME_SIZE - offset;
+	const size_t worst = sizeof(struct block) + BLOCK_INSNS_MAX * sizeof(struct insn);
+	struct block *b;
+	int len;
+
+	if (bc->used + worst > BLOCK_ARENA_SIZE)
+		cache_drop_all(bc);
+	b = (struct block *)(bc->arena + bc->used);
+	b->key = key;
+	b->mode = mode;
+	b->gen = block_watch_frame(c, key >> FRAME_SHIFT);
+	b->runs = 0;
+	b->link[0] = b->link[1] = NULL;
+	len = decode_watched(c, b, key, host, avail, &b->bytes);
 	if (!b->count) {
 		if (len == DECODE_MORE)
 			return decode_alone(c, linear, host, avail, INSN_BYTES_MAX);
 		cpu_raise_fetch(c, len);
 	}
-	b->bytes = n;
 	bc->used += (sizeof(struct block) + b->count * sizeof(struct insn) + 63) & ~(size_t)63;
 	bc->decoded += b->count;
 	unsigned i = bucket_of(key, mode);
@@ -226,6 +268,7 @@ struct block *block_at_rip(struct cpu *c, struct block *prev)
 		c->fetch_linear = linear & ~0xfffull;
 		c->fetch_frame = frame;
 		c->fetch_host = host - (linear & 0xfff);
+		c->t.fetch_kind = (uint8_t)mmu_page_kind(c, linear);
 	}
 	key = c->fetch_frame << FRAME_SHIFT | (linear & 0xfff);
 	if (__builtin_expect(room < FRAME_SIZE, 0))

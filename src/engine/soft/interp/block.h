@@ -26,6 +26,7 @@ struct block {
 	uint32_t mode; /* block_mode() at decoding */
 	uint32_t gen; /* code generation of the frame */
 	uint32_t count, bytes;
+	uint32_t runs; /* times it was interpreted, as far as the translator counts; or BLOCK_NEVER */
 	struct block *next; /* in its hash bucket */
 	struct block *link[BLOCK_LINKS]; /* blocks that followed this one; a hint, checked before use */
 	struct insn insn[];

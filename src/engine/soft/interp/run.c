@@ -10,13 +10,14 @@
  * amount of work (a page of a string operation): that bounds the delay of an interrupt.
  */
 #include "engine/soft/interp/block.h"
+#include "engine/soft/translate/translate.h"
 #include "engine/soft/vcpu/vcpu.h"
 
 #include <string.h>
 
-static void execute64(struct cpu *c, const struct block *b)
+static void execute64(struct cpu *c, const struct block *b, unsigned count)
 {
-	const struct insn *in = b->insn, *end = in + b->count;
+	const struct insn *in = b->insn, *end = in + count;
 
 	c->brk = 0;
 	do {
@@ -156,7 +157,7 @@ static bool step(struct cpu *c)
 		return stepped && debugger_leave(c, 1);
 	}
 	if (c->mode == INSN_MODE64)
-		execute64(c, b);
+		execute64(c, b, b->count);
 	else
 		execute_legacy(c, b, b->count);
 	if (c->replay_count)
@@ -164,8 +165,33 @@ static bool step(struct cpu *c)
 	return false;
 }
 
+/*
+ * Tier 2, as far as it goes. Then NULL, when the loop is to look at events; or the block of which @count instructions
+ * have to be interpreted first.
+ */
+static struct block *translated(struct cpu *c, unsigned *count)
+{
+	enum translate_next next;
+	struct block *b;
+
+	if (!translate_again(c, &next)) {
+		b = block_at_rip(c, NULL);
+		next = translate_run(c, b);
+		if (next == NEXT_GIVEN) {
+			*count = b->count;
+			return b;
+		}
+	}
+	if (next == NEXT_LOOP)
+		return NULL;
+	b = block_at_rip(c, NULL);
+	*count = next == NEXT_ONE ? 1 : b->count;
+	return b;
+}
+
 static void run_loop(struct cpu *c)
 {
+	unsigned count;
 	struct block *b;
 
 	if (__builtin_setjmp(c->jmp)) {
@@ -208,9 +234,16 @@ static void run_loop(struct cpu *c)
 			continue;
 		}
 		c->cur = NULL; /* a fault of fetching belongs to no instruction */
-		b = block_at_rip(c, b);
+		if (translate_possible(c)) {
+			b = translated(c, &count);
+			if (!b)
+				continue;
+		} else {
+			b = block_at_rip(c, b);
+			count = b->count;
+		}
 		if (c->mode == INSN_MODE64)
-			execute64(c, b);
+			execute64(c, b, count);
 		else
 			execute_legacy(c, b, b->count);
 		if (c->replay_count)
@@ -227,6 +260,7 @@ void cpu_run(struct cpu *c)
 		return;
 	}
 	world_enter(c);
+	pv_enter(c);
 	replay_resume(c);
 	c->attn = 1;
 	cpu_fetch_forget(c);
@@ -237,6 +271,7 @@ void cpu_run(struct cpu *c)
 	c->run->counter[0] = c->insn_count;
 	c->run->counter[1] = c->blocks->decoded;
 	c->run->counter[2] = c->blocks->flushes;
+	pv_leave(c);
 	world_leave(c);
 }
 

@@ -208,6 +208,14 @@ static inline void count_sub(struct cpu *c, const struct insn *in, uint64_t n)
 	index_add(c, in, RCX, -n);
 }
 
+/* A run of @n elements was stored, the first of them at @first. */
+static void run_stored(struct cpu *c, uint8_t *first, unsigned size, uint64_t n)
+{
+	if (c->sysflags & RF_DF)
+		first -= (n - 1) * size;
+	mmu_after_store(c, first, (unsigned)n * size);
+}
+
 /* Each returns the number of elements done, 0 when there is no run. */
 
 static inline uint64_t movs_run(struct cpu *c, const struct insn *in, unsigned size, uint64_t count)
@@ -231,7 +239,7 @@ static inline uint64_t movs_run(struct cpu *c, const struct insn *in, unsigned s
 	left = n;
 	void *page = d;
 	HOST_REP("rep movs", "", : "+S"(s), "+D"(d), "+c"(left) : : "memory");
-	mmu_after_store(c, page);
+	run_stored(c, page, size, n);
 	index_add(c, in, RSI, n * step_of(c, size));
 	index_add(c, in, RDI, n * step_of(c, size));
 	count_sub(c, in, n);
@@ -248,7 +256,7 @@ static inline uint64_t stos_run(struct cpu *c, const struct insn *in, unsigned s
 		return 0;
 	left = n;
 	HOST_REP("rep stos", "", : "+D"(d), "+c"(left) : "a"(c->gpr[RAX]) : "memory");
-	mmu_after_store(c, page);
+	run_stored(c, page, size, n);
 	index_add(c, in, RDI, n * step_of(c, size));
 	count_sub(c, in, n);
 	return n;
@@ -327,7 +335,7 @@ static inline uint64_t ins_run(struct cpu *c, const struct insn *in, unsigned si
 	n = d ? port_run(c, run_length(c, in, SEG_ES, di, dst, size, count), size) : 0;
 	if (!n || !cpu_io_in_run(c, port, size, (unsigned)n, d))
 		return 0;
-	mmu_after_store(c, d);
+	mmu_after_store(c, d, (unsigned)n * size);
 	index_add(c, in, RDI, n * size);
 	count_sub(c, in, n);
 	return n;

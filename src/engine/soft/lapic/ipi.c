@@ -49,8 +49,8 @@ static bool matches(const struct cpu *c, const struct message *m)
 		return false;
 	if (m->dest == BROADCAST)
 		return true;
-	if (!m->logical)
-		return m->dest == c->index;
+	if (!m->logical) /* several xAPICs may have been given one ID */
+		return m->dest == (base_x2apic(base) ? reg_peek(c, LAPIC_ID) : reg_peek(c, LAPIC_ID) >> 24);
 	if (base_x2apic(base)) {
 		uint32_t ldr = reg_peek(c, LAPIC_LDR);
 

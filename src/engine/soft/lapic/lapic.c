@@ -5,9 +5,9 @@
  *
  * What is here of what a model may have: version 0x14, six LVT entries (thermal and performance
  * counters never fire), no CMCI, suppression of EOI broadcasts (as KVM shows them beside an I/O APIC outside of it);
- * the APIC ID cannot be written.
+ * an xAPIC's ID can be written (11.4.6 leaves it to the model; KVM's can).
  *
- * Invariants: ID is the vCPU's index in the format of the present mode; while the APIC is disabled
+ * Invariants: in x2APIC mode ID is the vCPU's index; while the APIC is disabled
  * by SVR all LVT entries are masked; IRR, ISR and TMR have no bits below vector 16; a fixed
  * interrupt enters IRR only through lapic_sync or lapic_local, on the vCPU's own thread.
  */
@@ -22,10 +22,10 @@ enum { LVT_EXTINT = MODE_EXTINT << 8, LVT_NMI = MODE_NMI << 8 };
 enum { MSR_X2APIC = 0x800, MSR_X2APIC_END = 0x8ff, MSR_TSC_DEADLINE = 0x6e0 };
 
 /* Writable bits of LVT entry @n; 0: there is no such entry. */
-static uint32_t lvt_bits(unsigned n)
+static uint32_t lvt_bits(const struct cpu *c, unsigned n)
 {
 	switch (n) {
-	case LAPIC_LVT_TIMER: return 0x700ff;
+	case LAPIC_LVT_TIMER: return cpu_model_has(c->vm->model, FEAT_TSC_DEADLINE) ? 0x700ff : 0x300ff;
 	case LAPIC_LVT_THERMAL:
 	case LAPIC_LVT_PMC: return 0x107ff;
 	case LAPIC_LVT_LINT0:
@@ -95,8 +95,13 @@ void lapic_look(struct cpu *c)
 
 void lapic_ack(struct cpu *c, unsigned vector)
 {
-	clear_bit(&c->lapic.reg[LAPIC_IRR], vector);
-	set_bit(&c->lapic.reg[LAPIC_ISR], vector);
+	struct lapic *l = &c->lapic;
+	bool alone = highest(&l->reg[LAPIC_ISR]) < 0;
+
+	clear_bit(&l->reg[LAPIC_IRR], vector);
+	set_bit(&l->reg[LAPIC_ISR], vector);
+	if ((c->pv.eoi & 1) && alone && highest(&l->reg[LAPIC_IRR]) < 0 && !test_bit(&l->reg[LAPIC_TMR], vector))
+		pv_eoi_offer(c);
 }
 
 static void set_tpr(struct cpu *c, uint32_t v)
@@ -118,8 +123,10 @@ void lapic_set_cr8(struct cpu *c, uint64_t value)
 static void end_of_interrupt(struct cpu *c)
 {
 	struct lapic *l = &c->lapic;
-	int v = highest(&l->reg[LAPIC_ISR]);
+	int v;
 
+	lapic_eoi_settle(c);
+	v = highest(&l->reg[LAPIC_ISR]);
 	if (v < 0)
 		return;
 	clear_bit(&l->reg[LAPIC_ISR], (unsigned)v);
@@ -130,6 +137,12 @@ static void end_of_interrupt(struct cpu *c)
 		cpu_request(c, REQ_EVENT);
 	}
 	lapic_look(c);
+}
+
+void lapic_eoi_settle(struct cpu *c)
+{
+	if (c->pv.eoi_offered && pv_eoi_take(c))
+		end_of_interrupt(c);
 }
 
 int lapic_eoi_exit(struct cpu *c)
@@ -202,6 +215,7 @@ void lapic_local(struct cpu *c, unsigned n)
 			atomic_fetch_or(&c->lapic.esr_post, (uint32_t)ESR_RECEIVE_VECTOR);
 		return;
 	}
+	lapic_eoi_settle(c);
 	set_bit(&c->lapic.reg[LAPIC_IRR], vector);
 	clear_bit(&c->lapic.reg[LAPIC_TMR], vector);
 	lapic_look(c);
@@ -221,6 +235,7 @@ void lapic_sync(struct cpu *c)
 		level = atomic_exchange(&l->tmr_level[i], 0);
 		if (!enabled(c)) /* 11.4.7.2: not accepted */
 			continue;
+		lapic_eoi_settle(c);
 		l->reg[LAPIC_TMR + i] = (l->reg[LAPIC_TMR + i] & ~edge) | level;
 		l->reg[LAPIC_IRR + i] |= irr;
 	}
@@ -231,6 +246,7 @@ void lapic_sync(struct cpu *c)
 
 static uint32_t read_register(struct cpu *c, unsigned n)
 {
+	lapic_eoi_settle(c);
 	switch (n) {
 	case LAPIC_PPR: return ppr(c);
 	case LAPIC_TIMER_CURRENT: return lapic_timer_current(c);
@@ -250,7 +266,7 @@ static void write_svr(struct cpu *c, uint32_t v)
 
 static void write_lvt(struct cpu *c, unsigned n, uint32_t v)
 {
-	v &= lvt_bits(n);
+	v &= lvt_bits(c, n);
 	if (!(c->lapic.reg[LAPIC_SVR] & SVR_ENABLED))
 		v |= LVT_MASKED;
 	if (n == LAPIC_LVT_TIMER)
@@ -278,14 +294,14 @@ static bool write_register(struct cpu *c, unsigned n, uint32_t v)
 	case LAPIC_TIMER_INIT: lapic_timer_set_initial(c, v); return true;
 	case LAPIC_TIMER_DIVIDE: lapic_timer_set_divide(c, v); return true;
 	default:
-		if (!lvt_bits(n))
+		if (!lvt_bits(c, n))
 			return false;
 		write_lvt(c, n, v);
 		return true;
 	}
 }
 
-static bool readable(unsigned n)
+static bool readable(const struct cpu *c, unsigned n)
 {
 	switch (n) {
 	case LAPIC_ID:
@@ -299,7 +315,7 @@ static bool readable(unsigned n)
 	case LAPIC_TIMER_INIT:
 	case LAPIC_TIMER_CURRENT:
 	case LAPIC_TIMER_DIVIDE: return true;
-	default: return (n >= LAPIC_ISR && n < LAPIC_IRR + 8) || lvt_bits(n);
+	default: return (n >= LAPIC_ISR && n < LAPIC_IRR + 8) || lvt_bits(c, n);
 	}
 }
 
@@ -307,9 +323,9 @@ static bool readable(unsigned n)
  * Registers that are read-only, or not there but named in table 11-1 (the arbitration priority and
  * remote read registers): an access in the wrong direction is no access to a reserved one.
  */
-static bool known(unsigned n)
+static bool known(const struct cpu *c, unsigned n)
 {
-	return readable(n) || n == LAPIC_APR || n == LAPIC_RRD;
+	return readable(c, n) || n == LAPIC_APR || n == LAPIC_RRD;
 }
 
 /* --- the page: 11.4.1 --- */
@@ -320,14 +336,14 @@ uint32_t lapic_page_read(struct cpu *c, unsigned offset)
 
 	if (!base_enabled(c->apic_base) || x2apic(c))
 		return 0xffffffff;
-	if (n < LAPIC_WORDS && readable(n))
+	if (n < LAPIC_WORDS && readable(c, n))
 		return read_register(c, n);
 	switch (n) {
 	case LAPIC_DFR:
 	case LAPIC_ICR_HIGH: return c->lapic.reg[n];
 	case LAPIC_EOI: return 0; /* write-only, but it exists */
 	default:
-		if (!known(n))
+		if (!known(c, n))
 			lapic_error(c, ESR_REGISTER);
 		return 0;
 	}
@@ -342,6 +358,7 @@ void lapic_page_write(struct cpu *c, unsigned offset, uint32_t value)
 	if (write_register(c, n, value))
 		return;
 	switch (n) {
+	case LAPIC_ID:
 	case LAPIC_LDR: reg_poke(c, n, value & 0xff000000); break;
 	case LAPIC_DFR: reg_poke(c, n, value | 0x0fffffff); break;
 	case LAPIC_ICR_HIGH: c->lapic.reg[n] = value & 0xff000000; break;
@@ -349,8 +366,8 @@ void lapic_page_write(struct cpu *c, unsigned offset, uint32_t value)
 		c->lapic.reg[n] = value & ICR_WRITABLE;
 		lapic_send_ipi(c);
 		break;
-	default: /* APIC ID among the read-only ones on this model */
-		if (!known(n))
+	default:
+		if (!known(c, n))
 			lapic_error(c, ESR_REGISTER);
 		break;
 	}
@@ -366,7 +383,7 @@ int lapic_msr_read(struct cpu *c, uint32_t index, uint64_t *value)
 		*value = c->lapic.tsc_deadline;
 		return 0;
 	}
-	if (index < MSR_X2APIC || index > MSR_X2APIC_END || !x2apic(c) || n >= LAPIC_WORDS || !readable(n))
+	if (index < MSR_X2APIC || index > MSR_X2APIC_END || !x2apic(c) || n >= LAPIC_WORDS || !readable(c, n))
 		return -1;
 	*value = read_register(c, n);
 	if (n == LAPIC_ICR)
@@ -375,7 +392,7 @@ int lapic_msr_read(struct cpu *c, uint32_t index, uint64_t *value)
 }
 
 /* Bits of register @n that may be written as 1; read-only ones of an LVT entry are let pass. */
-static uint32_t x2apic_bits(unsigned n)
+static uint32_t x2apic_bits(const struct cpu *c, unsigned n)
 {
 	switch (n) {
 	case LAPIC_TPR: return 0xff;
@@ -384,7 +401,7 @@ static uint32_t x2apic_bits(unsigned n)
 	case LAPIC_SVR: return 0x3ff | SVR_NO_EOI_BROADCAST;
 	case LAPIC_TIMER_INIT: return 0xffffffff;
 	case LAPIC_TIMER_DIVIDE: return 0xb;
-	default: return lvt_bits(n) | LVT_READ_ONLY;
+	default: return lvt_bits(c, n) | LVT_READ_ONLY;
 	}
 }
 
@@ -415,14 +432,14 @@ int lapic_msr_write(struct cpu *c, uint32_t index, uint64_t value)
 			lapic_post(c, (unsigned)value, false);
 		return 0;
 	}
-	if (value & ~(uint64_t)x2apic_bits(n))
+	if (value & ~(uint64_t)x2apic_bits(c, n))
 		return -1;
 	return write_register(c, n, (uint32_t)value) ? 0 : -1;
 }
 
 /* --- reset and modes --- */
 
-/* ID and, in x2APIC mode, LDR are what the mode makes of the vCPU's number (11.12.10.2). */
+/* The initial ID, and in x2APIC mode LDR, are what the mode makes of the vCPU's number (11.12.10.2). */
 static void set_id(struct cpu *c)
 {
 	if (x2apic(c)) {
@@ -437,6 +454,7 @@ static void reset_registers(struct cpu *c)
 {
 	struct lapic *l = &c->lapic;
 
+	lapic_eoi_settle(c);
 	for (unsigned n = 0; n < LAPIC_WORDS; n++)
 		reg_poke(c, n, 0);
 	l->reg[LAPIC_VERSION] = APIC_VERSION;
@@ -459,7 +477,11 @@ static void reset_registers(struct cpu *c)
 
 void lapic_reset(struct cpu *c, bool init)
 {
+	uint32_t id = c->lapic.reg[LAPIC_ID];
+
 	reset_registers(c);
+	if (init) /* it has no effect on the ID (11.4.7.3) */
+		reg_poke(c, LAPIC_ID, id);
 	if (init || c->index)
 		return;
 	/*
@@ -478,7 +500,7 @@ int lapic_base_write(struct cpu *c, uint64_t value)
 	if (value & ~(((1ull << CPU_PHYS_BITS) - 1) & ~0xfffull) & ~(uint64_t)(APIC_BASE_BSP | APIC_BASE_EXTD | APIC_BASE_EN))
 		return -1;
 	/* Figure 11-27: EXTD only with EN; into x2APIC mode only from xAPIC mode; out of it only by disabling. */
-	if (extd && (!en || !base_enabled(old)))
+	if (extd && (!en || !base_enabled(old) || !cpu_model_has(c->vm->model, FEAT_X2APIC)))
 		return -1;
 	if (en && !extd && base_x2apic(old))
 		return -1;
@@ -497,6 +519,7 @@ void lapic_get_state(struct cpu *c, struct vcpu_state *s)
 {
 	struct lapic *l = &c->lapic;
 
+	lapic_eoi_settle(c);
 	lapic_sync(c);
 	if (l->timer_due_ns <= vm_clock_ns(&c->vm->clock))
 		lapic_timer_check(c);
@@ -516,7 +539,7 @@ void lapic_set_state(struct cpu *c, const struct vcpu_state *s)
 
 	reset_registers(c);
 	for (unsigned n = 0; n < LAPIC_WORDS; n++)
-		if (readable(n) || n == LAPIC_DFR || n == LAPIC_ICR_HIGH)
+		if (readable(c, n) || n == LAPIC_DFR || n == LAPIC_ICR_HIGH)
 			reg_poke(c, n, s->lapic[n]);
 	/* Registers of a hostile file: what cannot be is cut off. */
 	l->reg[LAPIC_VERSION] = APIC_VERSION;
@@ -530,8 +553,11 @@ void lapic_set_state(struct cpu *c, const struct vcpu_state *s)
 	l->reg[LAPIC_IRR] &= 0xffff0000;
 	l->reg[LAPIC_TMR] &= 0xffff0000;
 	for (unsigned n = LAPIC_LVT_TIMER; n <= LAPIC_LVT_ERROR; n++)
-		l->reg[n] &= lvt_bits(n);
-	set_id(c);
+		l->reg[n] &= lvt_bits(c, n);
+	if (x2apic(c))
+		set_id(c);
+	else
+		reg_poke(c, LAPIC_ID, s->lapic[LAPIC_ID] & 0xff000000);
 	l->tsc_deadline = s->tsc_deadline;
 	l->timer_start_ns = s->lapic_timer_start_ns;
 	lapic_timer_restore(c, !s->lapic[LAPIC_TIMER_CURRENT]);

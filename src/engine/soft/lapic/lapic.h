@@ -68,6 +68,8 @@ bool lapic_accepts_extint(const struct cpu *c);
 /* The EOI of @vector must be told to the monitor: kept until cpu_run leaves with EOI; -1: none. */
 int lapic_eoi_exit(struct cpu *c);
 bool lapic_eoi_waits(const struct cpu *c);
+/* Ends an offer to say EOI in memory (pv/eoi.c), and the interrupt if the guest has. */
+void lapic_eoi_settle(struct cpu *c);
 
 /* The timer: called by the vCPU's thread when REQ_TIMER or a wake-up came; posts and re-arms. */
 void lapic_timer_check(struct cpu *c);

@@ -11,6 +11,7 @@
  */
 #include "engine/soft/mmu/tlb.h"
 #include "engine/soft/mmu/walk.h"
+#include "engine/soft/translate/cache.h"
 #include "engine/soft/vcpu/vcpu.h"
 
 #include "host/log.h"
@@ -190,7 +191,7 @@ static void part_write(struct cpu *c, const struct page *p, const void *buf, uns
 		case 8: *(volatile uint64_t *)p->host = whole; break;
 		default: memcpy(p->host, in, n); break;
 		}
-		mmu_after_store(c, p->host);
+		mmu_after_store(c, p->host, n);
 		return;
 	}
 	for (unsigned done = 0; done < n;) {
@@ -313,7 +314,7 @@ void mmu_store_bytes(struct cpu *c, unsigned seg, uint64_t linear, const void *b
 		part_write(c, &(struct page){ .host = host }, buf, size);
 		return;
 	}
-	mmu_after_store(c, host);
+	mmu_after_store(c, host, size);
 }
 
 void mmu_probe(struct cpu *c, unsigned seg, uint64_t linear, unsigned size, enum mmu_access access)
@@ -403,9 +404,24 @@ int mmu_translate(struct cpu *c, uint64_t linear, uint64_t *gpa)
 	return 0;
 }
 
-void mmu_code_stored(struct cpu *c, uint64_t frame)
+unsigned mmu_page_kind(const struct cpu *c, uint64_t linear)
 {
-	ram_code_written(c->vm->ram, frame);
+	const struct tlb_view *v = &c->tlbs->now->view[c->tlbs->view];
+	unsigned i = tlb_index(linear);
+
+	if (v->tlb.entry[i].exec != (linear & ~(uint64_t)(FRAME_SIZE - 1)))
+		return PAGE_LARGE;
+	return (v->global[i / 64] >> (i % 64) & 1 ? PAGE_GLOBAL : 0) | (v->large[i / 64] >> (i % 64) & 1 ? PAGE_LARGE : 0);
+}
+
+void mmu_code_stored(struct cpu *c, uint64_t offset, unsigned n)
+{
+	uint64_t frame = offset >> FRAME_SHIFT;
+
+	if (!c->t.tr)
+		ram_code_written(c->vm->ram, frame);
+	else if (!cache_code_stored(c->t.tr, frame, offset & (FRAME_SIZE - 1), n))
+		return;
 	if (atomic_load(&c->vm->monitors))
 		monitor_stored(c, frame);
 	c->brk = 1; /* the running block may be of that frame */

@@ -12,7 +12,7 @@
  * that the access stays in the page: (linear ^ tag) <= 4096 - size. An entry allows stores
  * only to a present, private frame that was marked dirty; whether the frame holds code is looked
  * up after each store (mem.h gives the order), so that entries never have to be withdrawn
- * from other vCPUs.
+ * from other vCPUs. What the translator remembers of entries (translate/cache.h) goes with what they stand for.
  */
 #ifndef SUBRING_ENGINE_SOFT_MMU_H
 #define SUBRING_ENGINE_SOFT_MMU_H
@@ -71,15 +71,17 @@ bool mmu_pdptes_valid(const uint64_t pdpte[4]);
 /* Slow paths: fill the TLB, cross pages, go to MMIO; or raise. @seg only chooses #SS or #GP. */
 uint64_t mmu_load_slow(struct cpu *c, unsigned seg, uint64_t linear, unsigned size);
 void mmu_store_slow(struct cpu *c, unsigned seg, uint64_t linear, unsigned size, uint64_t value);
-void mmu_code_stored(struct cpu *c, uint64_t frame); /* a store hit a frame with FRAME_CODE */
+/* A store hit a frame with FRAME_CODE: @n bytes at @offset of guest memory, inside the frame. */
+void mmu_code_stored(struct cpu *c, uint64_t offset, unsigned n);
 
-static inline void mmu_after_store(struct cpu *c, const void *host)
+/* After the @n bytes at @host, all in one frame, were stored. */
+static inline void mmu_after_store(struct cpu *c, const void *host, unsigned n)
 {
-	uint64_t frame = (uint64_t)((const uint8_t *)host - c->ram_host) >> FRAME_SHIFT;
+	uint64_t offset = (uint64_t)((const uint8_t *)host - c->ram_host);
 
 	atomic_signal_fence(memory_order_seq_cst);
-	if (__builtin_expect(atomic_load_explicit(&c->frame[frame], memory_order_relaxed) & FRAME_CODE, 0))
-		mmu_code_stored(c, frame);
+	if (__builtin_expect(atomic_load_explicit(&c->frame[offset >> FRAME_SHIFT], memory_order_relaxed) & FRAME_CODE, 0))
+		mmu_code_stored(c, offset, n);
 }
 
 #define TLB_HIT(c, linear, size, kind)                                                             \
@@ -119,7 +121,7 @@ static inline __attribute__((always_inline)) void mmu_store(struct cpu *c, unsig
 	case 4: *(volatile uint32_t *)host = (uint32_t)v; break;
 	default: *(volatile uint64_t *)host = v; break;
 	}
-	mmu_after_store(c, host);
+	mmu_after_store(c, host, size);
 }
 
 /*
@@ -158,6 +160,9 @@ void *mmu_atomic_sys(struct cpu *c, uint64_t linear, unsigned size);
  */
 #define MMU_NO_FRAME (~0ull)
 const uint8_t *mmu_fetch(struct cpu *c, uint64_t linear, unsigned *avail, uint64_t *frame);
+/* What kind of page @linear lies in, which has just been fetched from: PAGE_*. */
+enum { PAGE_GLOBAL = 1, PAGE_LARGE = 2 /* or not known */ };
+unsigned mmu_page_kind(const struct cpu *c, uint64_t linear);
 
 /* For debuggers: walk without side effects. -EFAULT when not mapped. */
 int mmu_translate(struct cpu *c, uint64_t linear, uint64_t *gpa);

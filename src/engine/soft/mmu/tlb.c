@@ -13,9 +13,13 @@
  *    are dropped in all spaces; a right that is gained is found by the next walk.
  *  - The `none` view never has an entry: with alignment checks on, every access takes the slow path.
  *
+ *  - What the translator remembers of entries outlives them: it is dropped with the mappings themselves, here.
+ *
  * Everything here belongs to the vCPU's thread.
  */
 #include "engine/soft/mmu/tlb.h"
+
+#include "engine/soft/translate/cache.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -137,8 +141,14 @@ static struct tlb_space *space_find(struct tlb_set *s, unsigned pcid)
 	return NULL;
 }
 
-static struct tlb_space *space_get(struct tlb_set *s, unsigned pcid)
+static unsigned number_of(const struct tlb_set *s)
 {
+	return (unsigned)(s->now - s->space);
+}
+
+static struct tlb_space *space_get(struct cpu *c, unsigned pcid)
+{
+	struct tlb_set *s = c->tlbs;
 	struct tlb_space *sp = space_find(s, pcid);
 
 	if (!sp) {
@@ -148,6 +158,11 @@ static struct tlb_space *space_get(struct tlb_set *s, unsigned pcid)
 				sp = &s->space[i];
 		for (unsigned k = 0; k < VIEW_COUNT; k++)
 			view_clear(&sp->view[k]);
+		if (c->t.tr) {
+			if (sp == s->now)
+				slots_drop(c, false);
+			jumps_drop(c, (int)(sp - s->space), false);
+		}
 		sp->valid = true;
 		sp->pcid = pcid;
 	}
@@ -158,17 +173,32 @@ static struct tlb_space *space_get(struct tlb_set *s, unsigned pcid)
 void mmu_select(struct cpu *c)
 {
 	struct tlb_set *s = c->tlbs;
+	struct tlb_space *before = s->now;
 	unsigned pcid = c->cr4 & CR4_PCIDE ? c->cr3 & 0xfff : 0;
+	enum mmu_view view;
 
 	if (s->now->pcid != pcid || !s->now->valid)
-		s->now = space_get(s, pcid);
-	s->view = c->cpl == 3 ? VIEW_USER : c->cr4 & CR4_SMAP && !(c->sysflags & RF_AC) ? VIEW_KERNEL : VIEW_KERNEL_AC;
+		s->now = space_get(c, pcid);
+	view = c->cpl == 3 ? VIEW_USER : c->cr4 & CR4_SMAP && !(c->sysflags & RF_AC) ? VIEW_KERNEL : VIEW_KERNEL_AC;
+	if (c->t.tr) {
+		if (s->now != before)
+			slots_drop(c, false);
+		else if (view != s->view)
+			window_drop(c);
+	}
+	s->view = view;
 	c->tlb = c->align_check ? &s->none : &s->now->view[s->view].tlb;
+	if (c->t.tr)
+		jumps_select(c, number_of(s));
 	cpu_fetch_forget(c);
 }
 
 void mmu_flush_all(struct cpu *c)
 {
+	if (c->t.tr) {
+		slots_drop(c, true);
+		jumps_drop(c, -1, true);
+	}
 	for (unsigned i = 0; i < TLB_SPACES; i++)
 		for (unsigned k = 0; k < VIEW_COUNT; k++)
 			view_clear(&c->tlbs->space[i].view[k]);
@@ -177,14 +207,23 @@ void mmu_flush_all(struct cpu *c)
 
 void mmu_flush_nonglobal(struct cpu *c)
 {
+	if (c->t.tr) {
+		slots_drop(c, false);
+		jumps_drop(c, -1, false);
+	}
 	for (unsigned i = 0; i < TLB_SPACES; i++)
 		for (unsigned k = 0; k < VIEW_COUNT; k++)
 			view_clear_nonglobal(&c->tlbs->space[i].view[k]);
 	cpu_fetch_forget(c);
 }
 
-static void space_flush(struct tlb_space *sp)
+static void space_flush(struct cpu *c, struct tlb_space *sp)
 {
+	if (c->t.tr) {
+		if (sp == c->tlbs->now)
+			slots_drop(c, false);
+		jumps_drop(c, (int)(sp - c->tlbs->space), false);
+	}
 	for (unsigned k = 0; k < VIEW_COUNT; k++)
 		view_clear_nonglobal(&sp->view[k]);
 }
@@ -194,12 +233,21 @@ void mmu_flush_pcid(struct cpu *c, unsigned pcid)
 	struct tlb_space *sp = space_find(c->tlbs, pcid);
 
 	if (sp)
-		space_flush(sp);
+		space_flush(c, sp);
 	cpu_fetch_forget(c);
+}
+
+static void page_forget(struct cpu *c, uint64_t linear)
+{
+	if (c->t.tr) {
+		slots_drop_page(c, linear);
+		jumps_drop_page(c, linear);
+	}
 }
 
 void mmu_flush_page(struct cpu *c, uint64_t linear)
 {
+	page_forget(c, linear);
 	for (unsigned i = 0; i < TLB_SPACES; i++)
 		for (unsigned k = 0; k < VIEW_COUNT; k++)
 			view_drop_page(&c->tlbs->space[i].view[k], linear);
@@ -210,6 +258,7 @@ void mmu_flush_page_pcid(struct cpu *c, uint64_t linear, unsigned pcid)
 {
 	struct tlb_space *sp = space_find(c->tlbs, pcid);
 
+	page_forget(c, linear);
 	for (unsigned k = 0; sp && k < VIEW_COUNT; k++)
 		view_drop_page(&sp->view[k], linear);
 	cpu_fetch_forget(c);
@@ -233,6 +282,8 @@ static void drop_lost(struct cpu *c, uint32_t old, uint32_t value, unsigned firs
 	for (unsigned k = 0; lost; k++, lost >>= 2)
 		if (lost & 3)
 			keys |= 1u << (first + k);
+	if (keys && c->t.tr)
+		slots_drop_keyed(c);
 	for (unsigned i = 0; keys && i < TLB_SPACES; i++)
 		for (unsigned k = 0; k < VIEW_COUNT; k++)
 			view_drop_keys(&c->tlbs->space[i].view[k], keys);
@@ -256,8 +307,8 @@ void mmu_load_cr3(struct cpu *c, uint64_t value)
 
 	c->cr3 = value & ~(1ull << 63);
 	if (!pcide)
-		space_flush(space_get(c->tlbs, 0));
+		space_flush(c, space_get(c, 0));
 	else if (!(value >> 63))
-		space_flush(space_get(c->tlbs, value & 0xfff));
+		space_flush(c, space_get(c, value & 0xfff));
 	mmu_select(c);
 }

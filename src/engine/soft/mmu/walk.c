@@ -66,7 +66,7 @@ static int entry_set(struct cpu *c, uint64_t gpa, unsigned size, uint64_t old, u
 	if (done) {
 		if (!(atomic_load_explicit(&c->frame[frame], memory_order_relaxed) & FRAME_DIRTY))
 			atomic_fetch_or(&c->frame[frame], FRAME_DIRTY);
-		mmu_after_store(c, p);
+		mmu_after_store(c, p, size);
 	}
 	return done ? 0 : WALK_AGAIN;
 }
@@ -78,7 +78,7 @@ static uint64_t reserved_bits(const struct cpu *c, unsigned left, bool leaf, uns
 
 	if (size == 4) {
 		/* 32-bit paging: a 4 MiB page with PSE-36 keeps bit 21 reserved */
-		return leaf && left ? 1u << 21 : 0;
+		return leaf && left ? cpu_model_has(c->vm->model, FEAT_PSE36) ? 1u << 21 : 0x3fe000u : 0;
 	}
 	r = HIGH_RESERVED;
 	if (!(c->efer & EFER_NX))
@@ -87,7 +87,7 @@ static uint64_t reserved_bits(const struct cpu *c, unsigned left, bool leaf, uns
 		r |= 0x7ff0000000000000ull;
 	if (leaf && left)
 		r |= ((1ull << shift) - 1) & ~0x1fffull; /* bits between PAT (12) and the page address */
-	if (!leaf && left >= 3) /* PML4E, PML5E */
+	if (!leaf && left >= 2) /* PML4E, PML5E; a PDPTE on a CPU without 1 GiB pages */
 		r |= PTE_PS;
 	return r;
 }
@@ -187,7 +187,7 @@ static int walk_once(struct cpu *c, uint64_t linear, enum mmu_access access, enu
 			*error = code;
 			return -1;
 		}
-		leaf = left == 0 || ((e & PTE_PS) && left <= (lm ? 2u : 1u) && (size == 8 || (c->cr4 & CR4_PSE)));
+		leaf = left == 0 || ((e & PTE_PS) && left <= (lm && cpu_model_has(c->vm->model, FEAT_PAGE1G) ? 2u : 1u) && (size == 8 || (c->cr4 & CR4_PSE)));
 		if (e & reserved_bits(c, left, leaf, size, shift)) {
 			*error = code | PF_P | PF_RSVD;
 			return -1;

@@ -232,7 +232,11 @@ static void xgetbv(struct cpu *c, const struct insn *in)
 		cpu_raise(c, EXC_UD);
 	switch ((uint32_t)c->gpr[RCX]) {
 	case 0: v = c->xcr0; break;
-	case 1: v = c->xcr0 & vector_xinuse(c); break;
+	case 1:
+		if (!cpu_model_has(c->vm->model, FEAT_XGETBV1))
+			raise_gp0(c);
+		v = c->xcr0 & vector_xinuse(c);
+		break;
 	default: raise_gp0(c);
 	}
 	c->gpr[RAX] = (uint32_t)v;

@@ -3,7 +3,7 @@
  * HLT, MONITOR, MWAIT, PAUSE: the instructions with which a processor says that it has nothing to do (SDM
  * vol. 2 under each; vol. 3, 8.10).
  *
- * MONITOR watches the whole 4 KiB frame of the line, by the machinery that notices stores into code
+ * MONITOR watches the whole 4 KiB frame of the line (with a translator, the line), by the machinery that notices stores into code
  * (mem.h): it sets FRAME_CODE after noting the frame's generation, and every store of every vCPU and
  * device into the frame then ends the generation. So a store after MONITOR is never missed, and what it
  * stores does not matter; a store elsewhere in the frame ends the wait early, which software has to expect
@@ -19,6 +19,7 @@
 #include "engine/soft/interp/block.h"
 #include "engine/soft/mmu/walk.h"
 #include "engine/soft/system/system.h"
+#include "engine/soft/translate/cache.h"
 #include "engine/soft/vcpu/vcpu.h"
 
 #include <sched.h>
@@ -32,9 +33,11 @@ enum { PAUSE_SPINS = 256 };
 static void hlt(struct cpu *c, const struct insn *in)
 {
 	need_cpl0(c);
+	c->brk = 1;
+	if (pv_halt_over(c))
+		return;
 	c->activity = VCPU_HALTED;
 	c->monitor.waiting = false;
-	c->brk = 1;
 }
 
 static void need_monitor(struct cpu *c)
@@ -70,6 +73,8 @@ static void monitor(struct cpu *c, const struct insn *in)
 		return; /* no memory: nothing can be told about it, and MWAIT goes on at once */
 	atomic_store(&c->monitor.frame, frame);
 	c->monitor.gen = block_watch_frame(c, frame);
+	if (c->t.tr)
+		cache_add_lines(c->t.tr, frame, cache_lines(gpa & (FRAME_SIZE - 1) & ~63u, 64));
 }
 
 /* The wait is over, or there is nothing to wait for. */

@@ -110,6 +110,7 @@ void cpu_reset(struct cpu *c, bool init)
 	cpu_replay_done(c);
 	c->activity = c->apic_base & MSR_APIC_BASE_BSP ? VCPU_RUNNING : VCPU_WAIT_SIPI;
 	vector_reset(c, init);
+	pv_reset(c, init);
 	lapic_reset(c, init);
 	mmu_flush_all(c);
 	cpu_mode_changed(c);

@@ -138,6 +138,8 @@ int msr_read(struct cpu *c, uint32_t index, uint64_t *value)
 {
 	int fixed;
 
+	if (!cpu_model_has_msr(c->vm->model, index))
+		return -1;
 	if (index == MSR_TSC_DEADLINE || (index >= MSR_X2APIC_FIRST && index <= MSR_X2APIC_LAST))
 		return lapic_msr_read(c, index, value);
 	if (is_mtrr_variable(index)) {
@@ -160,11 +162,7 @@ int msr_read(struct cpu *c, uint32_t index, uint64_t *value)
 	case MSR_MCG_CAP: *value = MCG_CAP; return 0;
 	case MSR_MCG_STATUS: *value = c->mcg_status; return 0;
 	case MSR_MCG_CTL: *value = c->mcg_ctl; return 0;
-	case MSR_PKRS:
-		if (!c->vm->model->pks)
-			return -1;
-		*value = c->pkrs;
-		return 0;
+	case MSR_PKRS: *value = c->pkrs; return 0;
 	case MSR_BIOS_SIGN_ID: *value = MICROCODE_REVISION; return 0;
 	case MSR_TSC: *value = cpu_tsc(c); return 0;
 	case MSR_TSC_ADJUST: *value = c->tsc_adjust; return 0;
@@ -188,7 +186,7 @@ int msr_read(struct cpu *c, uint32_t index, uint64_t *value)
 	case MSR_GS_BASE: *value = c->seg[SEG_GS].base; return 0;
 	case MSR_KERNEL_GS_BASE: *value = c->kernel_gs_base; return 0;
 	case MSR_TSC_AUX: *value = c->tsc_aux; return 0;
-	default: return -1;
+	default: return pv_msr_read(c, index, value);
 	}
 }
 
@@ -201,7 +199,7 @@ static int efer_write(struct cpu *c, uint64_t v)
 
 	v = (v & ~(uint64_t)EFER_LMA) | (c->efer & EFER_LMA);
 	changed = v ^ c->efer;
-	if (v & ~EFER_KNOWN)
+	if (v & ~efer_known(c->vm->model))
 		return -1;
 	if ((changed & EFER_LME) && cpu_paging(c))
 		return -1;
@@ -236,6 +234,7 @@ static int tsc_move(struct cpu *c, uint64_t by)
 	c->tsc_delta += by;
 	c->tsc_offset += by;
 	lapic_timer_arm(c);
+	pv_clock_update(c);
 	return 0;
 }
 
@@ -247,14 +246,16 @@ static int checked_write(uint64_t *reg, uint64_t v, bool valid)
 	return 0;
 }
 
-bool misc_enable_valid(uint64_t v)
+bool misc_enable_valid(const struct cpu_model *m, uint64_t v)
 {
+	if ((v & MISC_ENABLE_XD_DISABLE) && !cpu_model_has(m, FEAT_NX))
+		return false;
 	return !(v & ~(MISC_ENABLE_RW | MISC_ENABLE_RO));
 }
 
 static int misc_enable_write(struct cpu *c, uint64_t v)
 {
-	if (!misc_enable_valid(v))
+	if (!misc_enable_valid(c->vm->model, v))
 		return -1;
 	c->misc_enable = (v & MISC_ENABLE_RW) | (c->misc_enable & MISC_ENABLE_RO);
 	return 0;
@@ -264,6 +265,8 @@ int msr_write(struct cpu *c, uint32_t index, uint64_t v)
 {
 	int fixed;
 
+	if (!cpu_model_has_msr(c->vm->model, index))
+		return -1;
 	if (index == MSR_TSC_DEADLINE || (index >= MSR_X2APIC_FIRST && index <= MSR_X2APIC_LAST))
 		return lapic_msr_write(c, index, v);
 	if (is_mtrr_variable(index)) {
@@ -283,7 +286,7 @@ int msr_write(struct cpu *c, uint32_t index, uint64_t v)
 	case MSR_MCG_STATUS: return checked_write(&c->mcg_status, v, mcg_status_valid(v));
 	case MSR_MCG_CTL: return checked_write(&c->mcg_ctl, v, mcg_ctl_valid(v));
 	case MSR_PKRS:
-		if (!c->vm->model->pks || v >> 32)
+		if (v >> 32)
 			return -1;
 		mmu_set_pkrs(c, (uint32_t)v);
 		return 0;
@@ -309,6 +312,6 @@ int msr_write(struct cpu *c, uint32_t index, uint64_t v)
 	case MSR_GS_BASE: return base_write(c, SEG_GS, v);
 	case MSR_KERNEL_GS_BASE: return canonical_write(c, &c->kernel_gs_base, v);
 	case MSR_TSC_AUX: return checked_write(&c->tsc_aux, v, !(v >> 32));
-	default: return -1;
+	default: return pv_msr_write(c, index, v);
 	}
 }

@@ -184,7 +184,7 @@ static void ltr(struct cpu *c, const struct insn *in)
 	p = mmu_atomic_sys(c, d.linear + 5, 1);
 	if (p) {
 		__atomic_fetch_or(p, 2, __ATOMIC_SEQ_CST);
-		mmu_after_store(c, p);
+		mmu_after_store(c, p, 1);
 	}
 	s.attr |= 2;
 	c->tr = s;

@@ -84,7 +84,7 @@ void desc_set_accessed(struct cpu *c, const struct desc *d)
 	p = mmu_atomic_sys(c, d->linear + 5, 1);
 	if (p) {
 		__atomic_fetch_or(p, TYPE_A, __ATOMIC_SEQ_CST);
-		mmu_after_store(c, p);
+		mmu_after_store(c, p, 1);
 	}
 }
 

@@ -24,7 +24,7 @@ enum { XSAVE_USED = sizeof(struct cpu_xsave) };
 void cpu_get_state(struct cpu *c, struct vcpu_state *s)
 {
 	uint32_t req = atomic_load(&c->req);
-	uint64_t components = cpu_model_xcr0(c->vm->model);
+	uint64_t components = cpu_model_image(c->vm->model);
 
 	memset(s, 0, sizeof(*s));
 	memcpy(s->gpr, c->gpr, sizeof(s->gpr));
@@ -66,6 +66,7 @@ void cpu_get_state(struct cpu *c, struct vcpu_state *s)
 	s->exception_vector = c->exc_vector;
 	s->exception_has_error = c->exc_has_error;
 	s->exception_error = c->exc_error;
+	pv_get_state(c, s);
 }
 
 /* --- checks --- */
@@ -79,7 +80,7 @@ static bool control_valid(const struct cpu_model *m, const struct vcpu_state *s)
 {
 	bool pg = s->cr0 & CR0_PG, lme = s->efer & EFER_LME, lma = s->efer & EFER_LMA;
 
-	if ((s->cr0 & ~CR0_KNOWN) || !(s->cr0 & CR0_ET) || (s->cr4 & ~cr4_known(m)) || (s->efer & ~EFER_KNOWN))
+	if ((s->cr0 & ~CR0_KNOWN) || !(s->cr0 & CR0_ET) || (s->cr4 & ~cr4_known(m)) || (s->efer & ~efer_known(m)))
 		return false;
 	if ((pg && !(s->cr0 & CR0_PE)) || ((s->cr0 & CR0_NW) && !(s->cr0 & CR0_CD)))
 		return false;
@@ -100,8 +101,8 @@ static bool msrs_valid(const struct cpu_model *m, const struct vcpu_state *s)
 	if (!canonical(m, s->lstar) || !canonical(m, s->cstar) || !canonical(m, s->kernel_gs_base) ||
 	    !canonical(m, s->sysenter_esp) || !canonical(m, s->sysenter_eip))
 		return false;
-	if (s->pkrs >> 32 || (s->pkrs && !m->pks) || !mcg_status_valid(s->mcg_status) || !mcg_ctl_valid(s->mcg_ctl) ||
-	    !misc_enable_valid(s->misc_enable))
+	if (s->pkrs >> 32 || (s->pkrs && !cpu_model_has(m, FEAT_PKS)) || !mcg_status_valid(s->mcg_status) || !mcg_ctl_valid(s->mcg_ctl) ||
+	    !misc_enable_valid(m, s->misc_enable))
 		return false;
 	if (s->sfmask >> 32 || s->sysenter_cs >> 32 || s->tsc_aux >> 32 || s->spec_ctrl || s->debugctl & ~2ull)
 		return false;
@@ -115,7 +116,7 @@ static bool msrs_valid(const struct cpu_model *m, const struct vcpu_state *s)
 			return false;
 	if (s->apic_base & ~(base_bits | MSR_APIC_BASE_BSP | MSR_APIC_BASE_X2 | MSR_APIC_BASE_EN))
 		return false;
-	return !(s->apic_base & MSR_APIC_BASE_X2) || (s->apic_base & MSR_APIC_BASE_EN);
+	return !(s->apic_base & MSR_APIC_BASE_X2) || ((s->apic_base & MSR_APIC_BASE_EN) && cpu_model_has(m, FEAT_X2APIC));
 }
 
 static bool segments_valid(const struct cpu_model *m, const struct vcpu_state *s)
@@ -178,7 +179,7 @@ static bool xsave_valid(const struct cpu_model *m, const struct vcpu_state *s)
 	memcpy(&x, s->xsave, sizeof(x));
 	if ((x.xstate_bv & XCR0_PKRU) && s->xsave_len < XSAVE_PKRU_OFFSET + XSAVE_PKRU_SIZE)
 		return false;
-	return !(x.xstate_bv & ~cpu_model_xcr0(m)) && !x.xcomp_bv && !(x.mxcsr & ~0xffffu);
+	return !(x.xstate_bv & ~cpu_model_image(m)) && !x.xcomp_bv && !(x.mxcsr & ~0xffffu);
 }
 
 /* --- loading --- */
@@ -231,7 +232,8 @@ int cpu_set_state(struct cpu *c, const struct vcpu_state *s)
 	const struct cpu_model *m = c->vm->model;
 	uint32_t req = 0;
 
-	if (!cpu_state_possible(c, s) || !msrs_valid(m, s) || !activity_valid(s) || !xsave_valid(m, s))
+	if (!cpu_state_possible(c, s) || !msrs_valid(m, s) || !activity_valid(s) || !xsave_valid(m, s) ||
+	    !pv_state_valid(c, s))
 		return -EINVAL;
 	memcpy(c->gpr, s->gpr, sizeof(s->gpr));
 	c->gpr[GPR_RIP] = s->rip;
@@ -271,6 +273,7 @@ int cpu_set_state(struct cpu *c, const struct vcpu_state *s)
 	c->pending_exit = 0;
 	c->halt_told = 0;
 	cpu_replay_done(c);
+	pv_set_state(c, s);
 	lapic_set_state(c, s);
 	if (lapic_cr8(c) != s->cr8)
 		lapic_set_cr8(c, s->cr8);

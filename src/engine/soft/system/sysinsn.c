@@ -195,7 +195,7 @@ insn_fn *bind_sysinsn(struct cpu *c, const struct insn *in)
 	case INSN_ID_STAC: return stac;
 	case INSN_ID_CLAC: return clac;
 	case INSN_ID_VMCALL:
-	case INSN_ID_VMMCALL:
+	case INSN_ID_VMMCALL: return pv_hypercall;
 	case INSN_ID_UD0:
 	case INSN_ID_UD1:
 	case INSN_ID_UD2: return undefined;

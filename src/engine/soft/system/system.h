@@ -189,20 +189,28 @@ enum { MTRR_VARIABLE = 8, MTRR_FIXED = 11 };
 /* What CR4, CR0 and EFER may hold. */
 static inline uint64_t cr4_known(const struct cpu_model *m)
 {
-	uint64_t known = CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | CR4_PCE | CR4_OSFXSR |
-			 CR4_OSXMMEXCPT | CR4_UMIP | CR4_FSGSBASE | CR4_PCIDE | CR4_OSXSAVE | CR4_SMEP | CR4_SMAP;
+	static const struct {
+		uint64_t bits;
+		enum cpu_feature feature;
+	} t[] = {
+		{ CR4_VME | CR4_PVI, FEAT_VME }, { CR4_DE, FEAT_DE }, { CR4_MCE, FEAT_MCE }, { CR4_UMIP, FEAT_UMIP },
+		{ CR4_FSGSBASE, FEAT_FSGSBASE }, { CR4_PCIDE, FEAT_PCID }, { CR4_OSXSAVE, FEAT_XSAVE },
+		{ CR4_SMEP, FEAT_SMEP }, { CR4_SMAP, FEAT_SMAP }, { CR4_PKE, FEAT_PKU }, { CR4_PKS, FEAT_PKS },
+		{ CR4_LA57, FEAT_LA57 },
+	};
+	uint64_t known = CR4_TSD | CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCE | CR4_OSFXSR | CR4_OSXMMEXCPT;
 
-	if (cpu_model_has(m, FEAT_PKU))
-		known |= CR4_PKE;
-	if (m->pks)
-		known |= CR4_PKS;
-	if (m->la57)
-		known |= CR4_LA57;
+	for (unsigned i = 0; i < sizeof(t) / sizeof(t[0]); i++)
+		if (cpu_model_has(m, t[i].feature))
+			known |= t[i].bits;
 	return known;
+}
+static inline uint64_t efer_known(const struct cpu_model *m)
+{
+	return EFER_SCE | EFER_LME | EFER_LMA | (cpu_model_has(m, FEAT_NX) ? EFER_NX : 0);
 }
 #define CR0_KNOWN                                                                                          \
 	((uint64_t)(CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG))
-#define EFER_KNOWN ((uint64_t)(EFER_SCE | EFER_LME | EFER_LMA | EFER_NX))
 
 bool xcr0_valid(const struct cpu_model *m, uint64_t value);
 bool pat_valid(uint64_t value);
@@ -210,7 +218,7 @@ bool mtrr_physbase_valid(uint64_t value);
 bool mtrr_physmask_valid(uint64_t value);
 bool mtrr_fixed_valid(uint64_t value);
 bool mtrr_def_type_valid(uint64_t value);
-bool misc_enable_valid(uint64_t value);
+bool misc_enable_valid(const struct cpu_model *m, uint64_t value);
 bool mcg_status_valid(uint64_t value);
 bool mcg_ctl_valid(uint64_t value);
 /*

@@ -169,7 +169,7 @@ static void mark_busy(struct cpu *c, uint64_t desc, bool busy)
 		__atomic_fetch_or(p, TSS_BUSY, __ATOMIC_SEQ_CST);
 	else
 		__atomic_fetch_and(p, (uint8_t)~TSS_BUSY, __ATOMIC_SEQ_CST);
-	mmu_after_store(c, p);
+	mmu_after_store(c, p, 1);
 }
 
 /* --- the commit --- */

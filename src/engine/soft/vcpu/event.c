@@ -3,6 +3,7 @@
  * What a vCPU does between instructions: requests from other threads, interrupts and their
  * priorities (SDM vol. 3, 6.9 and 11.8), HLT, INIT and startup IPIs (9.4).
  */
+#include "engine/soft/translate/cache.h"
 #include "engine/soft/vcpu/vcpu.h"
 
 #include "host/log.h"
@@ -42,6 +43,8 @@ void cpu_request(struct cpu *c, uint32_t bits)
 	if (bits & REQ_INIT) /* a startup IPI from before it found a running CPU: it is not for the one after */
 		atomic_fetch_and(&c->req, ~(uint32_t)REQ_SIPI);
 	old = atomic_fetch_or(&c->req, bits);
+	if (c->t.tr)
+		jumps_close(c);
 
 	if ((old & bits) != bits && atomic_load(&c->sleeping))
 		syscall(SYS_futex, &c->req, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
@@ -87,12 +90,14 @@ static void start(struct cpu *c, int event, const char *what)
 static void take_requests(struct cpu *c)
 {
 	uint32_t req = atomic_fetch_and(&c->req, ~(uint32_t)(REQ_INTR | REQ_TIMER | REQ_NMI | REQ_INIT | REQ_SIPI |
-							     REQ_EVENT | REQ_SMI | REQ_WORLD));
+							     REQ_EVENT | REQ_SMI | REQ_WORLD | REQ_KICKED));
 
 	if (req & REQ_WORLD)
 		world_park(c);
-	if (req & REQ_TIMER)
+	if (req & REQ_TIMER) {
 		lapic_timer_check(c);
+		pv_tick(c);
+	}
 	if (req & REQ_INTR)
 		lapic_sync(c);
 	if (req & REQ_NMI)
@@ -107,6 +112,8 @@ static void take_requests(struct cpu *c)
 	}
 	if (req & REQ_SMI)
 		c->smi_pending = 1;
+	if (req & REQ_KICKED)
+		pv_kicked(c);
 	if ((req & REQ_SIPI) && c->activity == VCPU_WAIT_SIPI) {
 		cpu_sipi(c, atomic_load(&c->lapic.sipi_vector));
 		if (trace_on(TRACE_CPU))
@@ -205,20 +212,41 @@ bool events_check(struct cpu *c)
 	return false;
 }
 
+/* Until a request comes, or @most has passed, or a signal comes. */
+static void sleep_in_wait(struct cpu *c, const struct timespec *most)
+{
+	pv_leave(c);
+	world_leave(c);
+	atomic_store(&c->sleeping, 1);
+	if (!atomic_load(&c->req))
+		syscall(SYS_futex, &c->req, FUTEX_WAIT_PRIVATE, 0, most, NULL, 0);
+	atomic_store(&c->sleeping, 0);
+	world_enter(c);
+	pv_enter(c);
+}
+
+/*
+ * Whether a halt with interrupts off may be one that another vCPU is going to end by a hypercall: a
+ * paravirtual spin lock halts so, for microseconds. The monitor is told of those that last.
+ */
+static bool kick_expected(struct cpu *c)
+{
+	const struct timespec patience = { .tv_nsec = HALT_PATIENCE_NS };
+
+	if (c->vm->count == 1 || !cpu_model_has(c->vm->model, FEAT_KVM_PV_UNHALT))
+		return false;
+	sleep_in_wait(c, &patience);
+	return atomic_load(&c->req);
+}
+
 /* One round of MWAIT's wait (system/idle.c): the loop comes back for the next. */
 static bool mwait_wait(struct cpu *c)
 {
 	const struct timespec poll = { .tv_nsec = MWAIT_POLL_NS };
 
 	atomic_fetch_add(&c->vm->monitors, 1);
-	if (!monitor_over(c)) {
-		world_leave(c);
-		atomic_store(&c->sleeping, 1);
-		if (!atomic_load(&c->req))
-			syscall(SYS_futex, &c->req, FUTEX_WAIT_PRIVATE, 0, &poll, NULL, 0);
-		atomic_store(&c->sleeping, 0);
-		world_enter(c);
-	}
+	if (!monitor_over(c))
+		sleep_in_wait(c, &poll);
 	atomic_fetch_sub(&c->vm->monitors, 1);
 	return false;
 }
@@ -234,16 +262,14 @@ bool events_wait(struct cpu *c)
 	if (c->activity == VCPU_HALTED && c->monitor.waiting)
 		return mwait_wait(c);
 	if (c->activity == VCPU_HALTED && !(c->sysflags & RF_IF) && !c->halt_told) {
+		if (kick_expected(c))
+			return false;
 		c->halt_told = 1;
 		c->run->exit = ENGINE_EXIT_HALT;
 		return true;
 	}
-	world_leave(c);
-	atomic_store(&c->sleeping, 1);
 	while (!atomic_load(&c->req))
-		syscall(SYS_futex, &c->req, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
-	atomic_store(&c->sleeping, 0);
-	world_enter(c);
+		sleep_in_wait(c, NULL);
 	return false;
 }
 

@@ -4,6 +4,7 @@
  * thread. The handler only sets REQ_TIMER, which the thread sees before the next block, or which
  * ends its wait in HLT. Arming costs one system call, and no other thread has to be scheduled.
  */
+#include "engine/soft/translate/cache.h"
 #include "engine/soft/vcpu/vcpu.h"
 
 #include <errno.h>
@@ -35,13 +36,16 @@ static void on_timer(int sig)
 	struct cpu *c = timer_cpu;
 
 	(void)sig;
-	if (c)
-		atomic_fetch_or(&c->req, REQ_TIMER);
+	if (!c)
+		return;
+	atomic_fetch_or(&c->req, REQ_TIMER);
+	if (c->t.tr)
+		jumps_close(c);
 }
 
 static void install_handler(void)
 {
-	struct sigaction sa = { .sa_handler = on_timer, .sa_flags = SA_RESTART };
+	struct sigaction sa = { .sa_handler = on_timer, .sa_flags = SA_RESTART | SA_ONSTACK };
 
 	sigaction(timer_signal(), &sa, NULL);
 }

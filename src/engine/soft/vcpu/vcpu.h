@@ -34,7 +34,7 @@ bool events_raised(struct cpu *c);
 /* system/idle.c, MWAIT's wait: whether it is over (then the vCPU runs); a store into @frame was noticed. */
 bool monitor_over(struct cpu *c);
 void monitor_stored(struct cpu *c, uint64_t frame);
-enum { MWAIT_POLL_NS = 1000000 };
+enum { MWAIT_POLL_NS = 1000000, HALT_PATIENCE_NS = 5000000 };
 
 /* Leaves with DEBUG: a debugger's breakpoint (0) or step (1), or the watchpoint (2) that was hit. Returns true. */
 bool debugger_leave(struct cpu *c, unsigned why);

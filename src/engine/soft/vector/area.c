@@ -46,6 +46,7 @@ static unsigned area_users; /* vector_init without vector_finish */
 static uint32_t *thunks;
 static uint32_t thunk_count;
 static struct sigaction before;
+bool (*vector_fault_hook)(void *context);
 
 /* Where a thunk that raised is sent: C code wants an empty x87 stack and clean upper halves. */
 __attribute__((naked)) static void landing(void)
@@ -63,6 +64,8 @@ static void on_sigfpe(int sig, siginfo_t *info, void *context)
 	ucontext_t *uc = context;
 	greg_t *r = uc->uc_mcontext.gregs;
 
+	if (vector_fault_hook && vector_fault_hook(uc))
+		return;
 	if (in_area((uint64_t)r[REG_RIP])) {
 		struct cpu *c = (struct cpu *)(uintptr_t)r[REG_RDI];
 

@@ -68,7 +68,7 @@ INLINE void do_store(struct cpu *c, const struct insn *in, unsigned size)
 	if (likely(host)) {
 		run(c, in, buf);
 		memcpy(host, buf, size);
-		mmu_after_store(c, host);
+		mmu_after_store(c, host, size);
 		return;
 	}
 	legacy_get(c, &before);

@@ -132,7 +132,7 @@ static inline __attribute__((always_inline)) void vector_store(struct cpu *c, un
 		return;
 	}
 	__builtin_memcpy(host, buf, size);
-	mmu_after_store(c, host);
+	mmu_after_store(c, host, size);
 }
 
 /* --- state --- */

@@ -147,7 +147,7 @@ INLINE void do_store(struct cpu *c, const struct insn *in, unsigned size)
 		if (unlikely(!stored(c)))
 			return;
 		memcpy(host, buf, size);
-		mmu_after_store(c, host);
+		mmu_after_store(c, host, size);
 		return;
 	}
 	vector_check_alignment(c, in->seg, addr, size);

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Tier 2 for a VM: made, given to its vCPUs, taken away. */
+#include "engine/soft/translate/block.h"
+#include "engine/soft/translate/translate.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+static int cpu_attach(struct cpu *c, struct translator *tr)
+{
+	int r = slots_init(c);
+
+	if (!r)
+		r = jumps_init(c);
+	if (r)
+		return r;
+	c->t.work = calloc(1, sizeof(*c->t.work));
+	if (!c->t.work)
+		return -ENOMEM;
+	c->t.tr = tr;
+	return 0;
+}
+
+int soft_vm_translate(struct soft_vm *vm, const struct soft_tuning *tuning)
+{
+	int r;
+
+	if (tuning->interp_only)
+		return 0;
+	r = translate_signals_init();
+	if (!r)
+		r = translator_create(vm, tuning->cache_kib << 10, &vm->tr);
+	if (r)
+		return r;
+	vm->tr->tuning = *tuning;
+	emit_trampolines(vm->tr);
+	for (unsigned i = 0; i < vm->count && !r; i++) {
+		r = cpu_attach(vm->cpu[i], vm->tr);
+		cpu_mode_changed(vm->cpu[i]);
+	}
+	return r; /* soft_vm_destroy takes what there is */
+}
+
+void soft_vm_untranslate(struct soft_vm *vm)
+{
+	for (unsigned i = 0; i < vm->count; i++) {
+		struct cpu *c = vm->cpu[i];
+
+		translate_thread_forget(c);
+		free(c->t.work);
+		c->t.work = NULL;
+		jumps_finish(c);
+		slots_finish(c);
+	}
+	translator_destroy(vm->tr);
+	vm->tr = NULL;
+}

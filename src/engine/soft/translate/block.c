@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * A run of guest instructions within one page becomes a block of host code.
+ *
+ * Layout: the far entry (T0 is the linear RIP: t.page is made of it), the near entry with the NOP that invalidation exchanges
+ * (cache.h), a test for requests where the block branches back, the instructions, and behind them the stubs: one for each way to leave
+ * in the middle, which say where and why and go to the common way out.
+ *
+ * The guest's bytes are read once, as a copy. Before the block is entered, under the lock and with the lines that it depends on
+ * already noted (so that a store to them is noticed), the copy is compared with memory again.
+ */
+#include "engine/soft/translate/block.h"
+
+#include "engine/soft/interp/block.h"
+#include "engine/soft/mmu/mmu.h"
+
+#include <string.h>
+
+enum { PEEK_INSNS = 6, RANGE_MAX = 512, NEAR_ALIGN = 16, FAR_BYTES = 16 };
+
+struct stub *emit_stub(struct emit *e, uint8_t *rel, enum exit_kind kind)
+{
+	struct stub *s = &e->stub[e->stubs < STUBS_MAX ? e->stubs++ : STUBS_MAX - 1];
+
+	if (e->stubs == STUBS_MAX)
+		e->failed = true;
+	*s = (struct stub){ .rel = rel, .kind = (uint8_t)kind, .value = HOST_NONE, .at = (uint16_t)insn_at(e) };
+	return s;
+}
+
+void emit_flags_save(struct emit *e)
+{
+	struct code *c = &e->c;
+
+	asm_store(c, 8, HOST_CPU(t.save_rax), RAX);
+	asm_bytes(c, "\x9f\x0f\x90\xc0\x0f\xb7\xc0", 7); /* LAHF; SETO AL; MOVZX EAX, AX */
+	asm_store(c, 4, HOST_CPU(t.flags), RAX);
+	asm_load(c, 8, RAX, HOST_CPU(t.save_rax));
+}
+
+void emit_flags_restore(struct emit *e)
+{
+	struct code *c = &e->c;
+
+	asm_store(c, 8, HOST_CPU(t.save_rax), RAX);
+	asm_load(c, 4, RAX, HOST_CPU(t.flags));
+	asm_bytes(c, "\x04\x7f\x9e", 3); /* ADD AL, 127: OF; SAHF */
+	asm_load(c, 8, RAX, HOST_CPU(t.save_rax));
+}
+
+static uint32_t area_offset(const struct emit *e, const uint8_t *p)
+{
+	return (uint32_t)(p - e->tr->rw);
+}
+
+static void emit_stubs(struct emit *e)
+{
+	struct code *c = &e->c;
+
+	for (unsigned i = 0; i < e->stubs && !c->full; i++) {
+		const struct stub *s = &e->stub[i];
+
+		asm_link(s->rel, c->p);
+		if (s->rcx_saved)
+			asm_load(c, 8, RCX, HOST_CPU(t.save_rcx));
+		if (s->value != HOST_NONE)
+			asm_store(c, 8, HOST_CPU(t.exit_value), s->value);
+		asm_store_imm(c, 4, HOST_CPU(t.exit_kind), s->kind);
+		asm_store_imm(c, 4, HOST_CPU(t.exit_at), s->at);
+		if (s->links || s->retry)
+			asm_store_imm(c, 4, HOST_CPU(t.exit_site), (int32_t)area_offset(e, s->links ? s->rel : s->retry));
+		if (s->kind == EXIT_FILL || s->kind == EXIT_GROUP || s->kind == EXIT_STACK || s->kind == EXIT_VECTOR) {
+			asm_store_imm(c, 4, HOST_CPU(t.exit_slot), (int32_t)s->slot);
+			asm_store_imm(c, 4, HOST_CPU(t.exit_size), (int32_t)s->size);
+		}
+		if (s->flags_saved)
+			asm_store_imm(c, 1, HOST_CPU(t.exit_flags_saved), 1);
+		asm_link(asm_jmp(c), e->tr->rw + e->tr->leave);
+	}
+}
+
+/* --- the trace --- */
+
+static bool in_model(const struct cpu *c, const struct insn *in)
+{
+	return cpu_model_has(c->vm->model, opcode_table[in->row].feature) && interp_model_has(c, in);
+}
+
+/* True: it ended before an instruction that the interpreter has to run. */
+static bool take_trace(struct cpu *c, struct source *s, struct trace *t, unsigned most)
+{
+	unsigned at = s->offset;
+
+	t->count = t->bytes = 0;
+	while (t->count < most && at < FRAME_SIZE) {
+		struct trace_insn *ti = &t->insn[t->count];
+		unsigned avail = FRAME_SIZE - at < 16 ? FRAME_SIZE - at : 16;
+		int len;
+
+		*ti = (struct trace_insn){ .at = (uint16_t)(at - s->offset) };
+		len = insn_decode(s->copy + at, avail, INSN_MODE64, &ti->in);
+		s->read = at + avail;
+		if (len < 0 || !in_model(c, &ti->in) || !is_translated(&ti->in))
+			return true;
+		at += (unsigned)len;
+		t->count++;
+		t->bytes = (uint16_t)(at - s->offset);
+		if (ti->in.flags & INSN_ENDS)
+			break;
+	}
+	return false;
+}
+
+/* Flags that may be live at @at; what was looked at to know is noted. */
+static unsigned peek(struct source *s, int64_t at)
+{
+	unsigned avail;
+
+	if (at < 0 || at >= FRAME_SIZE || s->peeks == sizeof(s->peek) / sizeof(s->peek[0]))
+		return FL_ALL;
+	avail = FRAME_SIZE - (unsigned)at;
+	if (avail > PEEK_INSNS * INSN_BYTES_MAX)
+		avail = PEEK_INSNS * INSN_BYTES_MAX;
+	s->peek[s->peeks].from = (unsigned)at;
+	s->peek[s->peeks++].to = (unsigned)at + avail;
+	return flags_live_at(s->copy + at, avail, INSN_MODE64, PEEK_INSNS);
+}
+
+static unsigned live_at_end(struct source *s, const struct trace *t)
+{
+	const struct trace_insn *last = &t->insn[t->count - 1];
+	int64_t next = (int64_t)s->offset + last->at + last->in.len;
+
+	switch (last->in.id) {
+	case INSN_ID_JMP: return peek(s, next + (int64_t)last->in.imm);
+	case INSN_ID_JCC: return peek(s, next) | peek(s, next + (int64_t)last->in.imm);
+	case INSN_ID_JMP_IND:
+	case INSN_ID_CALL:
+	case INSN_ID_CALL_IND:
+	case INSN_ID_RET: return FL_ALL;
+	default: return peek(s, next);
+	}
+}
+
+static bool branches_back(const struct trace *t)
+{
+	const struct trace_insn *last = &t->insn[t->count - 1];
+
+	return (last->in.id == INSN_ID_JMP || last->in.id == INSN_ID_JCC || last->in.id == INSN_ID_CALL) &&
+	       (int64_t)last->in.imm < 0;
+}
+
+/* --- emitting --- */
+
+static void emit_poll(struct emit *e)
+{
+	struct code *c = &e->c;
+	struct stub *s;
+	uint8_t *ok;
+
+	if (!e->t->insn[0].live_in) {
+		asm_alu_mi(c, ALU_CMP, 4, HOST_CPU(req), 0);
+		emit_stub(e, asm_jcc(c, 5), EXIT_POLL);
+		return;
+	}
+	asm_store(c, 8, HOST_CPU(t.save_rcx), RCX);
+	asm_load(c, 4, RCX, HOST_CPU(req));
+	ok = asm_jrcxz(c);
+	s = emit_stub(e, asm_jmp(c), EXIT_POLL);
+	s->rcx_saved = true;
+	if (!c->full)
+		asm_link8(ok, c->p);
+	asm_load(c, 8, RCX, HOST_CPU(t.save_rcx));
+}
+
+static void emit_vector_check(struct emit *e, unsigned level)
+{
+	bool saved = e->ti->live_in != 0;
+	struct stub *s;
+	uint8_t *retry;
+
+	if (level <= e->vector)
+		return;
+	if (saved)
+		emit_flags_save(e);
+	retry = e->c.p;
+	asm_alu_mi(&e->c, ALU_CMP, 1, HOST_CPU(t.vector), (int32_t)level);
+	s = emit_stub(e, asm_jcc(&e->c, 2), EXIT_VECTOR);
+	s->retry = retry;
+	s->slot = level;
+	s->flags_saved = saved;
+	if (saved)
+		emit_flags_restore(e);
+	e->vector = (uint8_t)level;
+}
+
+static void emit_entries(struct emit *e, struct tblock *b)
+{
+	struct code *c = &e->c;
+
+	b->far_code = area_offset(e, c->p);
+	asm_lea(c, 8, T0, host_at(T0, -(int32_t)e->offset));
+	asm_store(c, 8, HOST_CPU(t.page), T0);
+	while ((area_offset(e, c->p) & 7) && !c->full)
+		asm_nop(c, 8 - (area_offset(e, c->p) & 7));
+	b->code = area_offset(e, c->p);
+	asm_bytes(c, "\x0f\x1f\x44\x00\x00", 5); /* the NOP that invalidation exchanges */
+}
+
+static void emit_body(struct emit *e, struct tblock *b, bool untranslated)
+{
+	const struct trace *t = e->t;
+
+	e->ti = &t->insn[0];
+	if (branches_back(t))
+		emit_poll(e);
+	for (unsigned i = 0; i < t->count && !e->failed; i++) {
+		e->ti = &t->insn[i];
+		e->at = i;
+		b->point[i] = (struct block_point){ e->ti->at, (uint16_t)(area_offset(e, e->c.p) - b->code) };
+		emit_leader_checks(e);
+		emit_vector_check(e, insn_vector_level(&e->ti->in));
+		emitter_for(&e->ti->in)(e, &e->ti->in);
+	}
+	if (e->failed)
+		return;
+	b->point[t->count] = (struct block_point){ t->bytes, (uint16_t)(area_offset(e, e->c.p) - b->code) };
+	if (e->ti->in.flags & INSN_ENDS)
+		return;
+	if (untranslated) {
+		struct stub *s = emit_stub(e, asm_jmp(&e->c), EXIT_ONE);
+
+		s->at = (uint16_t)(e->offset + t->bytes);
+	} else {
+		emit_goto(e, (int64_t)e->offset + t->bytes);
+	}
+}
+
+static unsigned decoded_end(const struct source *s)
+{
+	return s->read < FRAME_SIZE ? s->read : FRAME_SIZE;
+}
+
+static uint64_t lines_of(const struct source *s)
+{
+	uint64_t lines = cache_lines(s->offset, decoded_end(s) - s->offset);
+
+	for (unsigned i = 0; i < s->peeks; i++)
+		lines |= cache_lines(s->peek[i].from, s->peek[i].to - s->peek[i].from);
+	return lines;
+}
+
+static bool unchanged(const struct source *s, const uint8_t *page)
+{
+	if (memcmp(s->copy + s->offset, page + s->offset, decoded_end(s) - s->offset))
+		return false;
+	for (unsigned i = 0; i < s->peeks; i++)
+		if (memcmp(s->copy + s->peek[i].from, page + s->peek[i].from, s->peek[i].to - s->peek[i].from))
+			return false;
+	return true;
+}
+
+/* Under the lock. */
+static struct tblock *emit_block(struct cpu *c, struct source *s, const struct trace *t, uint64_t key, uint32_t mode,
+				 const uint8_t *page, bool untranslated)
+{
+	struct translator *tr = c->t.tr;
+	struct emit *e = &c->t.work->emit;
+	struct tblock *b;
+
+	memset(e, 0, offsetof(struct emit, stub));
+	b = cache_begin(tr, t->count, &e->first_slot, 2 * t->count + 2);
+	if (!b)
+		return NULL;
+	b->key = key;
+	b->mode = mode;
+	b->bytes = t->bytes;
+	b->insns = (uint16_t)t->count;
+	b->lines = lines_of(s);
+	if (!cache_add_lines(tr, key >> FRAME_SHIFT, b->lines) || !unchanged(s, page))
+		return NULL;
+	e->tr = tr;
+	e->t = t;
+	e->offset = s->offset;
+	e->ti = &t->insn[0];
+	e->c = (struct code){ .p = tr->rw + ((tr->used + NEAR_ALIGN - 1) & ~(uint32_t)(NEAR_ALIGN - 1)),
+			      .end = tr->rw + tr->used + CACHE_BLOCK_ROOM, .to_rx = tr->rx - tr->rw };
+	emit_entries(e, b);
+	emit_body(e, b, untranslated);
+	emit_stubs(e);
+	b->stale = area_offset(e, e->c.p);
+	asm_store_imm(&e->c, 4, HOST_CPU(t.exit_kind), EXIT_STALE);
+	asm_store_imm(&e->c, 4, HOST_CPU(t.exit_at), (int32_t)s->offset);
+	asm_link(asm_jmp(&e->c), tr->rw + tr->leave);
+	if (e->failed || e->c.full)
+		return NULL;
+	cache_commit(tr, b, area_offset(e, e->c.p), e->slots);
+	return b;
+}
+
+struct tblock *translate_block(struct cpu *c, uint64_t key, uint32_t mode, const uint8_t *page)
+{
+	struct translator *tr = c->t.tr;
+	struct translate_work *w = c->t.work;
+	struct tblock *b;
+	bool untranslated;
+
+	cache_watch_frame(c, key >> FRAME_SHIFT);
+	w->source.offset = key & (FRAME_SIZE - 1);
+	memcpy(w->source.copy, page, FRAME_SIZE);
+	w->never = false;
+	/* One that takes too much room, or has an instruction that cannot be emitted, is tried again with less in it. */
+	for (unsigned most = tr->tuning.insns_max; most; most = w->emit.failed ? w->emit.at : most / 2) {
+		w->source.peeks = 0;
+		untranslated = take_trace(c, &w->source, &w->trace, most);
+		if (!w->trace.count)
+			break;
+		analyse_flags(&w->trace, live_at_end(&w->source, &w->trace), tr->tuning.exact_flags);
+		analyse_memory(&w->trace, RANGE_MAX, is_translated);
+		w->emit.failed = w->emit.c.full = false;
+		pthread_mutex_lock(&tr->lock);
+		b = cache_find(tr, key, mode); /* another vCPU may have been faster */
+		if (!b)
+			b = emit_block(c, &w->source, &w->trace, key, mode, page, untranslated);
+		pthread_mutex_unlock(&tr->lock);
+		if (b || (!w->emit.failed && !w->emit.c.full))
+			return b;
+	}
+	w->never = true;
+	return NULL;
+}

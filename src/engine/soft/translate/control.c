@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Branches. A direct one inside the page is a jump that gets linked to its target's near entry. All others, returns included,
+ * look in the jump cache for the linear address in T0:
+ *
+ *	mov   rcx, save_rcx		; (stored)
+ *	movzx ecx, T0 (16 bits)
+ *	mov   T1, t.jumps
+ *	lea   T1, [T1 + 8 * rcx] twice	; the entry
+ *	mov   rcx, [T1]
+ *	lea   rcx, [rcx + T0]		; 0 if it is of this address
+ *	jrcxz hit
+ *	jmp   miss			; the interpreter runs the branch
+ *
+ * which leaves the flags alone. While a request waits t.jumps is the closed cache, which has nothing: so there is no other
+ * test for requests on this way. Loops inside a page have theirs at the head of the block that branches back.
+ */
+#include "engine/soft/translate/emit.h"
+
+static void lookup(struct emit *e, enum exit_kind kind, uint32_t at)
+{
+	struct code *c = &e->c;
+	struct stub *s;
+	uint8_t *hit;
+
+	asm_store(c, 8, HOST_CPU(t.save_rcx), RCX);
+	asm_rr(c, 4, 0x0fb7, RCX, T0);
+	asm_load(c, 8, T1, HOST_CPU(t.jumps));
+	asm_lea(c, 8, T1, host_indexed(T1, RCX, 3, 0));
+	asm_lea(c, 8, T1, host_indexed(T1, RCX, 3, 0));
+	asm_load(c, 8, RCX, host_at(T1, offsetof(struct jump, neg_rip)));
+	asm_lea(c, 8, RCX, host_indexed(RCX, T0, 0, 0));
+	hit = asm_jrcxz(c);
+	s = emit_stub(e, asm_jmp(c), kind);
+	s->rcx_saved = true;
+	s->at = (uint16_t)at;
+	if (!c->full)
+		asm_link8(hit, c->p);
+}
+
+static void jump_hit(struct emit *e)
+{
+	asm_load(&e->c, 8, RCX, HOST_CPU(t.save_rcx));
+	asm_jmp_mem(&e->c, host_at(T1, offsetof(struct jump, code)));
+}
+
+/* T0 = the linear address at offset @to from the page's start, which may lie outside the page. */
+static void linear_of(struct emit *e, unsigned t, int64_t to)
+{
+	asm_load(&e->c, 8, t, HOST_CPU(t.page));
+	if (to == (int32_t)to)
+		asm_lea(&e->c, 8, t, host_at(t, (int32_t)to));
+	else
+		e->failed = true;
+}
+
+static bool in_page(int64_t to)
+{
+	return to >= 0 && to < FRAME_SIZE;
+}
+
+static void chain(struct emit *e, uint8_t *rel, int64_t to)
+{
+	struct stub *s = emit_stub(e, rel, EXIT_CHAIN);
+
+	s->links = true;
+	s->at = (uint16_t)to;
+}
+
+void emit_goto(struct emit *e, int64_t to)
+{
+	if (in_page(to)) {
+		chain(e, asm_jmp_aligned(&e->c), to);
+		return;
+	}
+	linear_of(e, T0, to);
+	/* Running into the next page is nothing that could be interpreted: only then the offset is the page's size. */
+	if (to == FRAME_SIZE && !(e->ti->in.flags & INSN_ENDS))
+		lookup(e, EXIT_POLL, FRAME_SIZE);
+	else
+		lookup(e, EXIT_ONE, insn_at(e));
+	jump_hit(e);
+}
+
+static int64_t target(const struct emit *e, const struct insn *in)
+{
+	return (int64_t)insn_next(e) + (int64_t)in->imm;
+}
+
+void emit_jmp(struct emit *e, const struct insn *in)
+{
+	emit_goto(e, target(e, in));
+}
+
+void emit_jcc(struct emit *e, const struct insn *in)
+{
+	int64_t to = target(e, in);
+
+	if (in_page(to)) {
+		chain(e, asm_jcc_aligned(&e->c, in->cc), to);
+	} else {
+		uint8_t *not_taken = asm_jcc(&e->c, in->cc ^ 1u);
+
+		emit_goto(e, to);
+		if (!e->c.full)
+			asm_link(not_taken, e->c.p);
+	}
+	emit_goto(e, insn_next(e));
+}
+
+static void load_target(struct emit *e, const struct insn *in)
+{
+	if (in->flags & INSN_MEM) {
+		asm_load(&e->c, 8, T0, emit_operand(e, in, 8, false));
+	} else {
+		unsigned r = emit_gpr(e, in->rm, T0);
+
+		if (r != T0)
+			asm_mov(&e->c, 8, T0, r);
+	}
+}
+
+void emit_jmp_ind(struct emit *e, const struct insn *in)
+{
+	load_target(e, in);
+	lookup(e, EXIT_ONE, insn_at(e));
+	jump_hit(e);
+}
+
+/* The return address is pushed when nothing can fail any more. RCX is free here. */
+static void push_and_jump(struct emit *e)
+{
+	linear_of(e, RCX, insn_next(e));
+	asm_byte(&e->c, 0x51); /* PUSH RCX */
+	jump_hit(e);
+}
+
+void emit_call(struct emit *e, const struct insn *in)
+{
+	int64_t to = target(e, in);
+
+	if (in_page(to)) {
+		linear_of(e, T0, insn_next(e));
+		asm_byte(&e->c, 0x41);
+		asm_byte(&e->c, 0x50 | (T0 & 7)); /* PUSH T0 */
+		chain(e, asm_jmp_aligned(&e->c), to);
+		return;
+	}
+	linear_of(e, T0, to);
+	lookup(e, EXIT_ONE, insn_at(e));
+	push_and_jump(e);
+}
+
+void emit_call_ind(struct emit *e, const struct insn *in)
+{
+	load_target(e, in);
+	lookup(e, EXIT_ONE, insn_at(e));
+	push_and_jump(e);
+}
+
+void emit_ret(struct emit *e, const struct insn *in)
+{
+	int32_t drop = 8 + (opcode_table[in->row].opnd[0].kind == OPND_I ? (int32_t)(uint16_t)in->imm : 0);
+
+	asm_load(&e->c, 8, T0, host_at(RSP, 0));
+	lookup(e, EXIT_ONE, insn_at(e));
+	asm_lea(&e->c, 8, RSP, host_at(RSP, drop));
+	jump_hit(e);
+}

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Private to translate/: emitting the host code of one block.
+ *
+ *   block.c     a trace of instructions becomes a block; the cold code behind it
+ *   families.c  which emitter an instruction gets, or none: then the interpreter runs it
+ *   operand.c   memory operands: effective addresses, checks; instructions that are copied with other operands
+ *   stack.c     PUSH POP LEAVE, arithmetic on RSP
+ *   control.c   branches, calls, returns
+ *   simple.c    what needs no memory and no copy, or is special
+ *
+ * While an instruction is emitted, host R14 and R15 (T0, T1) are free. An emitter checks everything that can fail before it changes
+ * a register of the guest, so that whatever leaves in its middle leaves at its start.
+ */
+#ifndef SUBRING_ENGINE_SOFT_TRANSLATE_EMIT_H
+#define SUBRING_ENGINE_SOFT_TRANSLATE_EMIT_H
+
+#include "engine/soft/translate/analyse.h"
+#include "engine/soft/translate/cache.h"
+#include "engine/soft/translate/code.h"
+
+enum { T0 = R14, T1 = R15 };
+enum { STUBS_MAX = 4 * TRACE_INSNS_MAX, NO_SITE = ~0u };
+
+/* Code that is rarely run, behind the block: it tells where and why, and leaves. */
+struct stub {
+	uint8_t *rel;	   /* the branch to it */
+	uint8_t *retry;	   /* where to go on, or NULL */
+	uint8_t kind;	   /* enum exit_kind */
+	uint8_t value;	   /* register that goes to exit_value, or HOST_NONE */
+	bool flags_saved;
+	bool rcx_saved;
+	bool links;	   /* EXIT_CHAIN: rel itself may be linked */
+	uint16_t at;	   /* offset in the page */
+	uint32_t slot, size;
+};
+
+struct emit {
+	struct code c;
+	struct translator *tr;
+	const struct trace *t;
+	const struct trace_insn *ti; /* the instruction under way */
+	uint32_t offset;    /* of the block in its page */
+	uint32_t first_slot, slots;
+	uint16_t group_slot[TRACE_INSNS_MAX]; /* by leader: slot number - first_slot */
+	unsigned stubs;
+	uint8_t vector;	    /* level that is checked already */
+	unsigned at;	    /* its index */
+	bool failed;	    /* it cannot be emitted */
+	struct stub stub[STUBS_MAX];
+};
+
+typedef void emit_fn(struct emit *e, const struct insn *in);
+
+/* The emitter for @in in 64-bit code, or NULL. */
+emit_fn *emitter_for(const struct insn *in);
+/* For analyse_memory. */
+bool is_translated(const struct insn *in);
+/* The vector level that @in needs: 0, 1, 2. */
+unsigned insn_vector_level(const struct insn *in);
+
+/* Offset in the page of the instruction under way; of the one after it. */
+static inline uint32_t insn_at(const struct emit *e) { return e->offset + e->ti->at; }
+static inline uint32_t insn_next(const struct emit *e) { return insn_at(e) + e->ti->in.len; }
+
+/* --- block.c --- */
+/* A stub for the branch at @rel (from asm_jcc and the like). Valid until the next one is asked for. */
+struct stub *emit_stub(struct emit *e, uint8_t *rel, enum exit_kind kind);
+/* Flags and RAX to t.flags and t.save_rax, and back; T0 and T1 stay. */
+void emit_flags_save(struct emit *e);
+void emit_flags_restore(struct emit *e);
+
+/* --- operand.c --- */
+/* Host register that has guest register @r: itself, or @t after a load. RSP is unbiased into @t. Flag-free. */
+unsigned emit_gpr(struct emit *e, unsigned r, unsigned t);
+/* Puts @t, which is not what emit_gpr gave for a host-resident register, into guest register @r (64 bits). @free is clobbered for RSP. */
+void emit_gpr_put(struct emit *e, unsigned r, unsigned t, unsigned free);
+static inline bool gpr_is_home(unsigned r) { return r < R14 && r != RSP; }
+/* The effective address plus segment base of @in's memory operand into T0. T1 is clobbered. Flag-free. */
+void emit_linear(struct emit *e, const struct insn *in);
+/* Effective address only, cut to the address size, into @dst (may be any host register). T0, T1 are clobbered. */
+void emit_ea(struct emit *e, const struct insn *in, unsigned dst);
+/*
+ * Makes sure that the memory operand of @in can be reached, and says how. Uses T1, and T0 when .base comes out as T0. The flags are the
+ * guest's if they are live. Not for implicit stack operands.
+ */
+struct host_mem emit_operand(struct emit *e, const struct insn *in, unsigned size, bool store);
+/* The checks of ranges that the instruction under way leads. */
+void emit_leader_checks(struct emit *e);
+/* The instruction as it is, with its operands moved. */
+emit_fn emit_copy;
+
+/* --- control.c, stack.c, simple.c --- */
+emit_fn emit_jmp, emit_jcc, emit_jmp_ind, emit_call, emit_call_ind, emit_ret;
+emit_fn emit_push, emit_pop, emit_leave, emit_nothing, emit_lea, emit_rsp_arith;
+/* Ends the block with a direct jump to @to, an offset from the page's start. */
+void emit_goto(struct emit *e, int64_t to);
+
+/* --- entry.c --- */
+void emit_trampolines(struct translator *tr);
+#endif

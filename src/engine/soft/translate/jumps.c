@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Jump caches: where the code of a linear address is, for one address space and mode (state.h).
+ *
+ * Code at user level has a table for each address space of the TLB set. Supervisor code has the same pages in all of them, by and large: its tables
+ * (64-bit code with and without EFLAGS.AC, and other code) are shared by the spaces, and lose what is in pages that are not global when
+ * the space changes. Each table belongs to one mode at a time, since code of one must not be found in another.
+ *
+ * A table is 1 MiB of memory that is taken as it is used. Filled entries are logged, but for those of global pages in supervisor tables; a
+ * table whose log has run over is emptied by the host pages that were touched. A set of hashed pages tells INVLPG that a page has
+ * no entry.
+ *
+ * Tables belong to the vCPU's thread; t.jumps, the gate, is written by others, too: cpu.req is set before it is closed and looked at
+ * after it was opened, so that it does not stay open while something waits.
+ */
+#include "engine/soft/translate/cache.h"
+
+#include "engine/soft/mmu/tlb.h"
+#include "engine/soft/translate/translate.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum {
+	LOG_MAX = 4096,
+	SUPERVISOR_TABLES = 3,
+	TABLES = TLB_SPACES + SUPERVISOR_TABLES,
+	ENTRIES_IN_PAGE = FRAME_SIZE / sizeof(struct jump),
+	HOST_PAGES = JUMPS / ENTRIES_IN_PAGE,
+	LARGE_SHIFT = 30, /* the largest page there is */
+	PAGES_BITS = 12,
+};
+#define MODE_NONE (~0u)
+
+struct jump_table {
+	struct jump_cache *cache;
+	uint32_t mode;	       /* translate_mode, or MODE_NONE: it was never selected */
+	bool used;	       /* it may have entries */
+	bool unlogged;	       /* and such that are not logged */
+	uint32_t logged;       /* more than LOG_MAX: some were not logged */
+	uint64_t touched[HOST_PAGES / 64];
+	uint64_t pages[(1 << PAGES_BITS) / 64];
+	uint64_t in_log[JUMPS / 64];
+	uint16_t log[LOG_MAX]; /* numbers of entries */
+};
+
+struct jump_set {
+	unsigned space; /* the present one */
+	struct jump_table *now;
+	struct jump_table table[TABLES]; /* by space, then the supervisor's */
+	struct jump_cache cache[TABLES] __attribute__((aligned(4096)));
+};
+
+int jumps_init(struct cpu *c)
+{
+	struct jump_set *s = mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (s == MAP_FAILED)
+		return -ENOMEM;
+	for (unsigned i = 0; i < TABLES; i++) {
+		s->table[i].cache = &s->cache[i];
+		s->table[i].mode = MODE_NONE;
+	}
+	c->t.jump_set = s;
+	c->t.jumps_open = c->vm->tr->closed;
+	atomic_store(&c->t.jumps, c->vm->tr->closed);
+	return 0;
+}
+
+void jumps_finish(struct cpu *c)
+{
+	if (c->t.jump_set)
+		munmap(c->t.jump_set, sizeof(*c->t.jump_set));
+	c->t.jump_set = NULL;
+}
+
+/* --- one table --- */
+
+static void entry_clear(struct jump_table *t, unsigned i)
+{
+	t->cache->entry[i] = (struct jump){ .neg_rip = i ? 0 : JUMP_NONE };
+}
+
+static unsigned page_hash(uint64_t linear, unsigned shift)
+{
+	return (unsigned)(((linear >> shift) + shift) * 0x9e3779b97f4a7c15ull >> (64 - PAGES_BITS));
+}
+
+static void pages_add(struct jump_table *t, uint64_t linear, unsigned shift)
+{
+	unsigned i = page_hash(linear, shift);
+
+	t->pages[i / 64] |= 1ull << (i % 64);
+}
+
+static bool pages_may_have(const struct jump_table *t, uint64_t linear, unsigned shift)
+{
+	unsigned i = page_hash(linear, shift);
+
+	return t->pages[i / 64] >> (i % 64) & 1;
+}
+
+static void table_is_empty(struct jump_table *t)
+{
+	memset(t->touched, 0, sizeof(t->touched));
+	memset(t->pages, 0, sizeof(t->pages));
+	t->logged = 0;
+	t->used = t->unlogged = false;
+}
+
+static void table_drop_logged(struct jump_table *t);
+
+static void table_drop_all(struct jump_table *t)
+{
+	if (!t->used)
+		return;
+	if (!t->unlogged) {
+		table_drop_logged(t);
+		return;
+	}
+	for (unsigned w = 0; w < HOST_PAGES / 64; w++)
+		for (uint64_t m = t->touched[w]; m; m &= m - 1) {
+			unsigned page = w * 64 + (unsigned)__builtin_ctzll(m);
+
+			memset(&t->cache->entry[page * ENTRIES_IN_PAGE], 0, FRAME_SIZE);
+		}
+	memset(t->in_log, 0, sizeof(t->in_log));
+	entry_clear(t, 0);
+	table_is_empty(t);
+}
+
+static void table_drop_logged(struct jump_table *t)
+{
+	if (t->logged > LOG_MAX) {
+		t->unlogged = true;
+		table_drop_all(t);
+		return;
+	}
+	for (unsigned i = 0; i < t->logged; i++) {
+		entry_clear(t, t->log[i]);
+		t->in_log[t->log[i] / 64] = 0; /* all of them go */
+	}
+	t->logged = 0;
+	if (t->used && !t->unlogged)
+		table_is_empty(t);
+}
+
+static void table_set(struct jump_table *t, uint64_t rip, uint64_t code, bool logged, bool large)
+{
+	unsigned i = rip & (JUMPS - 1);
+
+	if (!logged)
+		t->unlogged = true;
+	if (logged && !(t->in_log[i / 64] >> (i % 64) & 1)) {
+		t->in_log[i / 64] |= 1ull << (i % 64);
+		if (t->logged < LOG_MAX)
+			t->log[t->logged] = (uint16_t)i;
+		if (t->logged <= LOG_MAX)
+			t->logged++;
+	}
+	t->used = true;
+	t->touched[i / ENTRIES_IN_PAGE / 64] |= 1ull << (i / ENTRIES_IN_PAGE % 64);
+	pages_add(t, rip, FRAME_SHIFT);
+	if (large)
+		pages_add(t, rip, LARGE_SHIFT);
+	t->cache->entry[i] = (struct jump){ .neg_rip = -rip, .code = code };
+}
+
+static void table_drop_page(struct jump_table *t, uint64_t linear)
+{
+	unsigned first = linear & (JUMPS - 1) & ~(unsigned)(FRAME_SIZE - 1);
+
+	if (!t->used)
+		return;
+	if (pages_may_have(t, linear, LARGE_SHIFT)) {
+		table_drop_all(t);
+		return;
+	}
+	if (!pages_may_have(t, linear, FRAME_SHIFT))
+		return;
+	for (unsigned i = first; i < first + FRAME_SIZE; i++)
+		if (!((-t->cache->entry[i].neg_rip ^ linear) >> FRAME_SHIFT))
+			entry_clear(t, i);
+}
+
+/* --- the set --- */
+
+static struct jump_table *table_of(struct jump_set *s, const struct cpu *c, unsigned space)
+{
+	if (c->cpl == 3)
+		return &s->table[space];
+	return &s->table[TLB_SPACES + (c->mode != INSN_MODE64 ? 2 : c->sysflags & RF_AC ? 1 : 0)];
+}
+
+void jumps_select(struct cpu *c, unsigned space)
+{
+	struct jump_set *s = c->t.jump_set;
+	struct jump_table *t = table_of(s, c, space);
+	uint32_t mode = translate_mode(c);
+
+	if (space != s->space) {
+		for (unsigned i = TLB_SPACES; i < TABLES; i++)
+			table_drop_logged(&s->table[i]);
+		s->space = space;
+	}
+	if (t->mode != mode) {
+		if (t->mode == MODE_NONE)
+			entry_clear(t, 0);
+		table_drop_all(t);
+		t->mode = mode;
+	}
+	s->now = t;
+	c->t.jumps_open = t->cache;
+	jumps_open(c);
+}
+
+void jumps_set(struct cpu *c, uint64_t rip, uint32_t code)
+{
+	struct jump_set *s = c->t.jump_set;
+
+	if ((rip & ~(uint64_t)(FRAME_SIZE - 1)) != c->fetch_linear)
+		return;
+	if (s->now->mode != translate_mode(c))
+		jumps_select(c, s->space);
+	table_set(s->now, rip, (uint64_t)(uintptr_t)(c->t.tr->rx + code), c->cpl == 3 || !(c->t.fetch_kind & PAGE_GLOBAL),
+		  c->t.fetch_kind & PAGE_LARGE);
+}
+
+void jumps_forget(struct cpu *c, uint64_t rip)
+{
+	struct jump_table *t = c->t.jump_set->now;
+	unsigned i = rip & (JUMPS - 1);
+
+	if (t && t->cache->entry[i].neg_rip + rip == 0)
+		entry_clear(t, i);
+}
+
+void jumps_drop(struct cpu *c, int space, bool global)
+{
+	struct jump_set *s = c->t.jump_set;
+
+	for (unsigned i = 0; i < TLB_SPACES; i++)
+		if (space < 0 || i == (unsigned)space)
+			table_drop_logged(&s->table[i]); /* which is all */
+	if (space >= 0 && (unsigned)space != s->space)
+		return; /* what supervisor tables have is global or of the present space */
+	for (unsigned i = TLB_SPACES; i < TABLES; i++) {
+		if (global)
+			table_drop_all(&s->table[i]);
+		else
+			table_drop_logged(&s->table[i]);
+	}
+}
+
+void jumps_drop_page(struct cpu *c, uint64_t linear)
+{
+	for (unsigned i = 0; i < TABLES; i++)
+		table_drop_page(&c->t.jump_set->table[i], linear);
+}
+
+/* --- the gate --- */
+
+void jumps_close(struct cpu *c)
+{
+	atomic_store(&c->t.jumps, c->t.tr->closed);
+}
+
+void jumps_open(struct cpu *c)
+{
+	if (atomic_load_explicit(&c->req, memory_order_relaxed)) {
+		jumps_close(c);
+		return;
+	}
+	if (atomic_load_explicit(&c->t.jumps, memory_order_relaxed) == c->t.jumps_open)
+		return;
+	atomic_store(&c->t.jumps, c->t.jumps_open);
+	if (atomic_load(&c->req))
+		jumps_close(c);
+}

@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Operands: where guest registers are, how a memory operand becomes a host address, and the instructions
+ * that are copied with nothing but their operands changed.
+ *
+ * A checked access compares the linear address with a slot of its own (state.h):
+ *
+ *	lea  T0, [ea]
+ *	sub  T0, slot.base
+ *	cmp  T0, slot.limit
+ *	jae  cold			; fills the slot and comes back, or leaves to the interpreter
+ *	mov  T1, slot.addend
+ *	op   [base + T1 + disp]		; or [T0 + T1] when the address has more parts
+ *
+ * The branch is predicted, so the load does not wait for the comparison. Flags that are live are kept in
+ * memory meanwhile.
+ */
+#include "engine/soft/translate/emit.h"
+
+#define SLOT_OFF(n) (offsetof(struct cpu, slot) + (size_t)(n) * sizeof(struct slot))
+
+static struct host_mem slot_field(const struct emit *e, unsigned n, size_t field)
+{
+	return host_cpu(SLOT_OFF(e->first_slot + n) + field);
+}
+
+/* --- guest registers --- */
+
+unsigned emit_gpr(struct emit *e, unsigned r, unsigned t)
+{
+	if (gpr_is_home(r))
+		return r;
+	if (r == RSP) {
+		asm_load(&e->c, 8, t, HOST_CPU(t.neg_bias));
+		asm_lea(&e->c, 8, t, host_indexed(RSP, t, 0, 0));
+	} else {
+		asm_load(&e->c, 8, t, host_cpu(offsetof(struct cpu, gpr) + 8 * (size_t)r));
+	}
+	return t;
+}
+
+void emit_gpr_put(struct emit *e, unsigned r, unsigned t, unsigned free)
+{
+	if (r == RSP) {
+		asm_load(&e->c, 8, free, HOST_CPU(t.bias));
+		asm_lea(&e->c, 8, RSP, host_indexed(t, free, 0, 0));
+	} else if (gpr_is_home(r)) {
+		asm_mov(&e->c, 8, r, t);
+	} else {
+		asm_store(&e->c, 8, host_cpu(offsetof(struct cpu, gpr) + 8 * (size_t)r), t);
+	}
+}
+
+/* --- effective addresses --- */
+
+/* The base as a host register; @t if it has to be fetched. HOST_NONE: there is none. Adds to @disp for RIP. */
+static unsigned base_register(struct emit *e, const struct insn *in, unsigned t, int64_t *disp)
+{
+	if (in->base == GPR_ZERO)
+		return HOST_NONE;
+	if (in->base == GPR_RIP) {
+		asm_load(&e->c, 8, t, HOST_CPU(t.page));
+		*disp += insn_next(e);
+		return t;
+	}
+	return emit_gpr(e, in->base, t);
+}
+
+void emit_ea(struct emit *e, const struct insn *in, unsigned dst)
+{
+	int64_t disp = in->disp;
+	unsigned size = in->addrsize == 4 ? 4 : 8, base, index = HOST_NONE;
+
+	if (in->flags & INSN_MOFFS) {
+		asm_mov_imm(&e->c, dst, in->imm);
+		return;
+	}
+	base = base_register(e, in, T0, &disp);
+	if (in->index != GPR_ZERO)
+		index = emit_gpr(e, in->index, T1);
+	if (disp != (int32_t)disp) { /* a RIP-relative one at the edge of what an instruction can say */
+		asm_lea(&e->c, 8, T0, host_at(base, in->disp));
+		base = T0;
+		disp -= in->disp;
+	}
+	if (base == HOST_NONE && index == HOST_NONE) {
+		asm_mov_imm(&e->c, dst, size == 4 ? (uint32_t)disp : (uint64_t)disp);
+		return;
+	}
+	if (index == HOST_NONE && !disp && (size == 8 || base != dst)) {
+		if (base != dst || size == 4)
+			asm_mov(&e->c, size, dst, base);
+		return;
+	}
+	asm_lea(&e->c, size, dst,
+		(struct host_mem){ .base = (uint8_t)base, .index = (uint8_t)index, .scale = in->scale, .disp = (int32_t)disp });
+}
+
+void emit_linear(struct emit *e, const struct insn *in)
+{
+	emit_ea(e, in, T0);
+	if (in->seg == SEG_FS || in->seg == SEG_GS) {
+		asm_load(&e->c, 8, T1, host_cpu(offsetof(struct cpu, segbase) + 8 * (size_t)in->seg));
+		asm_lea(&e->c, 8, T0, host_indexed(T0, T1, 0, 0));
+	}
+}
+
+/* --- checks --- */
+
+static bool flags_live(const struct emit *e)
+{
+	return e->ti->live_in != 0;
+}
+
+/* An operand that the instruction can name with a slot's addend in T1 as its index. */
+static bool is_plain(const struct insn *in)
+{
+	return in->addrsize == 8 && in->index == GPR_ZERO && in->base != GPR_ZERO && in->base != GPR_RIP && in->base != RSP &&
+	       in->base < R14 && in->seg != SEG_FS && in->seg != SEG_GS && !(in->flags & INSN_MOFFS);
+}
+
+/* T is checked against slot @n and destroyed; @retry is where the address is computed anew. */
+static void check_slot(struct emit *e, unsigned n, unsigned t, uint8_t *retry, unsigned size, bool store, enum exit_kind kind,
+		       bool saved)
+{
+	struct stub *s;
+
+	asm_alu_rm(&e->c, ALU_SUB, 8, t, slot_field(e, n, offsetof(struct slot, base)));
+	asm_alu_rm(&e->c, ALU_CMP, 8, t, slot_field(e, n, offsetof(struct slot, limit)));
+	s = emit_stub(e, asm_jcc(&e->c, 3), kind);
+	s->retry = retry;
+	s->value = (uint8_t)t;
+	s->slot = e->first_slot + n;
+	s->size = size | (store ? EXIT_STORES : 0);
+	s->flags_saved = saved;
+}
+
+static struct host_mem single(struct emit *e, const struct insn *in, unsigned size, bool store)
+{
+	bool saved = flags_live(e), plain = is_plain(in);
+	unsigned n = e->slots++;
+	uint8_t *retry;
+
+	if (saved)
+		emit_flags_save(e);
+	retry = e->c.p;
+	emit_linear(e, in);
+	if (!plain)
+		asm_mov(&e->c, 8, T1, T0);
+	check_slot(e, n, plain ? T0 : T1, retry, size, store, EXIT_FILL, saved);
+	asm_load(&e->c, 8, T1, slot_field(e, n, offsetof(struct slot, addend)));
+	if (saved)
+		emit_flags_restore(e);
+	return plain ? host_indexed(in->base, T1, 0, in->disp) : host_indexed(T0, T1, 0, 0);
+}
+
+static struct host_mem in_group(struct emit *e, const struct insn *in)
+{
+	asm_load(&e->c, 8, T1, slot_field(e, e->group_slot[e->ti->leader], offsetof(struct slot, addend)));
+	return host_indexed(emit_gpr(e, in->base, T0), T1, 0, in->disp);
+}
+
+struct host_mem emit_operand(struct emit *e, const struct insn *in, unsigned size, bool store)
+{
+	if (e->ti->also_explicit || e->ti->how == MEM_SINGLE)
+		return single(e, in, size, store);
+	if (e->ti->how == MEM_GROUP)
+		return in_group(e, in);
+	if (e->ti->how == MEM_STACK)
+		return host_at(RSP, in->disp);
+	e->failed = true;
+	return host_at(RSP, 0);
+}
+
+void emit_leader_checks(struct emit *e)
+{
+	const struct trace_insn *ti = e->ti;
+	bool stack = ti->stack_hi > ti->stack_lo, group = ti->group_hi > ti->group_lo, saved = (stack || group) && flags_live(e);
+	struct stub *s;
+	uint8_t *retry;
+
+	if (!stack && !group)
+		return;
+	if (saved)
+		emit_flags_save(e);
+	retry = e->c.p;
+	if (stack) {
+		int32_t size = ti->stack_hi - ti->stack_lo;
+
+		asm_lea(&e->c, 8, T0, host_at(RSP, ti->stack_lo));
+		asm_mov(&e->c, 8, T1, T0);
+		asm_alu_rm(&e->c, ALU_SUB, 8, T0, HOST_CPU(t.stack_base));
+		asm_alu_ri(&e->c, ALU_CMP, 8, T0, FRAME_SIZE - size);
+		s = emit_stub(e, asm_jcc(&e->c, 7), EXIT_STACK);
+		s->retry = retry;
+		s->value = T1;
+		s->size = (uint32_t)size | (ti->stack_store ? EXIT_STORES : 0);
+		s->flags_saved = saved;
+	}
+	if (group) {
+		unsigned n = e->slots++;
+		unsigned base = emit_gpr(e, ti->in.base, T0);
+
+		e->group_slot[ti - e->t->insn] = (uint16_t)n;
+		asm_lea(&e->c, 8, T0, host_at(base, ti->group_lo));
+		check_slot(e, n, T0, retry, (uint32_t)(ti->group_hi - ti->group_lo), ti->group_store, EXIT_GROUP, saved);
+	}
+	if (saved)
+		emit_flags_restore(e);
+}
+
+/* --- copies --- */
+
+/* A general-register operand of a row, and where it is. */
+struct reg_use {
+	uint8_t *to;	 /* in struct encode */
+	uint8_t guest;
+	uint8_t size;
+	uint8_t access;
+};
+
+static unsigned collect(const struct insn *in, struct encode *en, struct reg_use use[4])
+{
+	const struct opcode *op = &opcode_table[in->row];
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < 4; i++) {
+		const struct operand *o = &op->opnd[i];
+		struct reg_use u = { .size = (uint8_t)insn_operand_size(in, i), .access = o->access };
+
+		switch (o->kind) {
+		case OPND_E:
+			if (in->flags & INSN_MEM)
+				continue;
+			/* fall through */
+		case OPND_R:
+			u.to = &en->rm;
+			u.guest = u.size == 1 ? in->rm_off / 8 : in->rm;
+			break;
+		case OPND_G:
+			u.to = &en->reg;
+			u.guest = u.size == 1 ? in->reg_off / 8 : in->reg;
+			break;
+		case OPND_B:
+			u.to = &en->vvvv;
+			u.guest = in->vvvv;
+			break;
+		default: continue;
+		}
+		use[n++] = u;
+	}
+	return n;
+}
+
+static int memory_operand_of(const struct opcode *op)
+{
+	for (int i = 0; i < 4; i++)
+		switch (op->opnd[i].kind) {
+		case OPND_E:
+		case OPND_M:
+		case OPND_W:
+		case OPND_Q: return i;
+		}
+	return -1;
+}
+
+static bool uses_scratch(struct host_mem m, unsigned t)
+{
+	return m.base == t || m.index == t;
+}
+
+void emit_copy(struct emit *e, const struct insn *in)
+{
+	const struct opcode *op = &opcode_table[in->row];
+	struct encode en = encode_same(in);
+	struct reg_use use[4];
+	unsigned n = collect(in, &en, use), free[2], frees = 0, homes = 0;
+	int m = in->flags & INSN_MEM ? memory_operand_of(op) : -1;
+
+	for (unsigned i = 0; i < n; i++)
+		homes += !gpr_is_home(use[i].guest);
+	if (m >= 0) {
+		en.mem = emit_operand(e, in, insn_operand_size(in, (unsigned)m), op->opnd[m].access & ACCESS_W);
+		if (homes && uses_scratch(en.mem, T0) && uses_scratch(en.mem, T1)) {
+			asm_lea(&e->c, 8, T0, en.mem);
+			en.mem = host_at(T0, 0);
+		}
+	}
+	if (m < 0 || !uses_scratch(en.mem, T0))
+		free[frees++] = T0;
+	if (m < 0 || !uses_scratch(en.mem, T1))
+		free[frees++] = T1;
+	if (homes > frees) {
+		e->failed = true;
+		return;
+	}
+	for (unsigned i = 0, k = 0; i < n; i++) {
+		if (gpr_is_home(use[i].guest))
+			continue;
+		/* Also where it is only written: parts of it may stay. */
+		emit_gpr(e, use[i].guest, free[k]);
+		*use[i].to = (uint8_t)free[k++];
+	}
+	if (!encode_insn(&e->c, in, &en)) {
+		e->failed = true;
+		return;
+	}
+	for (unsigned i = 0; i < n; i++) {
+		if (gpr_is_home(use[i].guest) || !(use[i].access & ACCESS_W))
+			continue;
+		/* The result is in its register now, so the other scratch register is free. */
+		emit_gpr_put(e, use[i].guest, *use[i].to, *use[i].to == T0 ? T1 : T0);
+	}
+}

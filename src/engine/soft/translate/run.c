@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Running translated code from the run loop, and what it comes back with.
+ *
+ * Translated code comes back to translate_enter often (a slot to fill, a branch to link) and goes on at once. Only when the interpreter
+ * or the run loop has something to do is the guest's vector state brought home; everything on the shorter way is
+ * compiled without vector registers (meson.build), so that they still hold the guest's.
+ */
+#include "engine/soft/translate/block.h"
+
+#include "engine/soft/interp/block.h"
+#include "engine/soft/mmu/mmu.h"
+#include "engine/soft/translate/translate.h"
+
+typedef void enter_fn(struct cpu *c, const uint8_t *code);
+
+uint32_t translate_mode(const struct cpu *c)
+{
+	bool ac = c->cpl != 3 && (!(c->cr4 & CR4_SMAP) || (c->sysflags & RF_AC));
+
+	return block_mode(c) | (uint32_t)ac << 16;
+}
+
+/* --- vector state --- */
+
+enum { XSAVE_SSE_AVX = 6 };
+
+static const uint32_t host_mxcsr = 0x1f80;
+
+void translate_vector_save(struct cpu *c)
+{
+	if (!c->t.vector)
+		return;
+	c->t.vector = 0;
+	__asm__ volatile("xsave64 %0\n\tvzeroupper\n\tldmxcsr %1"
+			 : "+m"(c->x)
+			 : "m"(host_mxcsr), "a"(XSAVE_SSE_AVX), "d"(0)
+			 : "memory");
+}
+
+/* The level that the guest's control registers allow now; 0: none. */
+static unsigned vector_allowed(const struct cpu *c)
+{
+	bool sse = !(c->cr0 & (CR0_EM | CR0_TS)) && (c->cr4 & CR4_OSFXSR);
+	bool avx = sse && (c->cr4 & CR4_OSXSAVE) && (c->xcr0 & XSAVE_SSE_AVX) == XSAVE_SSE_AVX;
+
+	return avx ? 2 : sse ? 1 : 0;
+}
+
+static bool vector_enter(struct cpu *c, unsigned level)
+{
+	if (vector_allowed(c) < level)
+		return false;
+	if (!c->t.vector) {
+		c->x.xstate_bv = XSAVE_SSE_AVX;
+		c->x.xcomp_bv = 0;
+		__asm__ volatile("xrstor64 %0" : : "m"(c->x), "a"(XSAVE_SSE_AVX), "d"(0) : "memory");
+	}
+	c->t.vector = (uint8_t)vector_allowed(c);
+	return true;
+}
+
+/* --- entering --- */
+
+static bool group_fill(struct cpu *c)
+{
+	struct cpu_translate *t = &c->t;
+	uint32_t size = t->exit_size & ~EXIT_STORES;
+
+	t->fills++;
+	if (slot_fill(c, t->exit_slot, t->exit_value + c->slot[t->exit_slot].base, size, t->exit_size & EXIT_STORES))
+		return true;
+	t->fill_misses++;
+	return false;
+}
+
+static bool window_fill(struct cpu *c)
+{
+	struct cpu_translate *t = &c->t;
+	uint64_t linear = t->exit_value + t->neg_bias;
+
+	t->stack_fills++;
+	if (stack_fill(c, linear, 0, (int32_t)(t->exit_size & ~EXIT_STORES)))
+		return true;
+	t->stack_misses++;
+	return false;
+}
+
+/* Where to go on inside the page: the target's code, linked to the branch that asked; NULL: it has none. */
+static const uint8_t *chain(struct cpu *c)
+{
+	struct translator *tr = c->t.tr;
+	const struct tblock *from = cache_at(tr, (uint64_t)(uintptr_t)(tr->rx + c->t.exit_site));
+	struct tblock *to;
+	const uint8_t *code = NULL;
+
+	if (!from)
+		return NULL;
+	to = cache_find(tr, (from->key & ~(uint64_t)(FRAME_SIZE - 1)) | c->t.exit_at, from->mode);
+	if (!to)
+		return NULL;
+	pthread_mutex_lock(&tr->lock);
+	if (to->live) {
+		cache_link(tr, c->t.exit_site, to);
+		code = tr->rx + to->code;
+	}
+	pthread_mutex_unlock(&tr->lock);
+	return code;
+}
+
+/* Runs from @code until something is to be done outside. RIP is right again then, the vector state may be in the registers. */
+static enum translate_next enter(struct cpu *c, const uint8_t *code)
+{
+	struct cpu_translate *t = &c->t;
+	struct translator *tr = t->tr;
+	enum translate_next next = NEXT_LOOP;
+	enter_fn *go;
+	const uint8_t *address = tr->rx + tr->enter;
+
+	__builtin_memcpy(&go, &address, sizeof(go));
+	while (code) {
+		t->entries++;
+		go(c, code);
+		code = NULL;
+		t->exits[t->exit_kind]++;
+		if (t->exit_flags_saved) {
+			c->flags = t->flags;
+			t->exit_flags_saved = false;
+		}
+		switch ((enum exit_kind)t->exit_kind) {
+		case EXIT_CHAIN:
+			code = chain(c);
+			break;
+		case EXIT_FILL:
+			next = NEXT_ONE;
+			if (group_fill(c))
+				code = tr->rx + t->exit_site;
+			break;
+		case EXIT_GROUP:
+			next = NEXT_BLOCK;
+			if (group_fill(c))
+				code = tr->rx + t->exit_site;
+			break;
+		case EXIT_STACK:
+			next = NEXT_BLOCK;
+			if (window_fill(c))
+				code = tr->rx + t->exit_site;
+			break;
+		case EXIT_VECTOR:
+			next = NEXT_ONE;
+			if (vector_enter(c, t->exit_slot))
+				code = tr->rx + t->exit_site;
+			break;
+		case EXIT_ONE:
+			next = NEXT_ONE;
+			break;
+		case EXIT_POLL:
+		case EXIT_STALE:
+		default:
+			break;
+		}
+		if (code)
+			next = NEXT_LOOP;
+	}
+	c->gpr[GPR_RIP] = t->page + t->exit_at;
+	return next;
+}
+
+/* --- the run loop's side --- */
+
+bool translate_possible(const struct cpu *c)
+{
+	return c->t.tr && c->mode == INSN_MODE64 && !c->align_check && !c->dbg.watch_count;
+}
+
+/* @code is a far entry. */
+static enum translate_next run_at(struct cpu *c, const uint8_t *code)
+{
+	enum translate_next next;
+
+	translate_thread_enter(c);
+	jumps_open(c);
+	c->insn_count++; /* so that it is never what it was (smm.io_at) */
+	next = enter(c, code);
+	translate_vector_save(c);
+	if (c->t.exit_kind == EXIT_STALE)
+		jumps_forget(c, c->gpr[GPR_RIP]);
+	return next;
+}
+
+bool translate_again(struct cpu *c, enum translate_next *next)
+{
+	uint64_t rip = c->gpr[GPR_RIP];
+	const struct jump *j = &c->t.jumps_open->entry[rip & (JUMPS - 1)];
+
+	if (j->neg_rip + rip)
+		return false;
+	*next = run_at(c, (const uint8_t *)(uintptr_t)j->code);
+	return true;
+}
+
+enum translate_next translate_run(struct cpu *c, struct block *b)
+{
+	struct translator *tr = c->t.tr;
+	uint64_t rip = c->gpr[GPR_RIP], key = c->fetch_frame << FRAME_SHIFT | (rip & (FRAME_SIZE - 1));
+	uint32_t mode = translate_mode(c);
+	struct tblock *tb;
+
+	if (b == c->blocks->scratch || c->fetch_linear != (rip & ~(uint64_t)(FRAME_SIZE - 1)))
+		return NEXT_GIVEN;
+	tb = cache_find(tr, key, mode);
+	if (!tb) {
+		if (b->runs == BLOCK_NEVER)
+			return NEXT_ONE;
+		if (b->runs < tr->tuning.hot) {
+			b->runs++;
+			return NEXT_GIVEN;
+		}
+		tb = translate_block(c, key, mode, c->fetch_host);
+		if (!tb) {
+			if (atomic_load(&tr->flush_wanted))
+				cache_flush(tr, c);
+			else if (c->t.work->never)
+				b->runs = BLOCK_NEVER;
+			return NEXT_ONE;
+		}
+	}
+	jumps_set(c, rip, tb->far_code);
+	return run_at(c, tr->rx + tb->far_code);
+}

@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Translation slots and the stack window: what a vCPU's translated code remembers of the TLB (cache.h).
+ *
+ * A slot says no more than the TLB entry that it was made from, for one place in the code. It has to go when that entry's
+ * mapping or rights may have changed, and when its place can run in another address space: a place has a mode, so a level and EFLAGS.AC, but
+ * no space. The stack window belongs to a view and a space, and goes when either changes.
+ *
+ * The book has an entry for each filled slot, those of global pages from the end of the log down and the others from its start up. Two
+ * sets of hashed pages (one bit each) tell that a page is in no entry, which most INVLPGs can be content with.
+ *
+ * All of it belongs to the vCPU's thread, or to the one that has stopped the world.
+ */
+#include "engine/soft/translate/cache.h"
+
+#include "engine/soft/mmu/tlb.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum { FILL_STORE = 1, FILL_LARGE = 2 /* a part of a page larger than 4 KiB */ };
+enum { PAGES_BITS = 12, LARGE_SHIFT = 30 /* the largest page there is */ };
+
+struct filled {
+	uint64_t linear; /* of the page */
+	uint32_t frame;
+	uint32_t slot;
+	uint8_t flags; /* FILL_* */
+};
+
+struct page_set {
+	uint64_t bits[(1 << PAGES_BITS) / 64];
+};
+
+struct slot_book {
+	uint32_t count, global_count;
+	bool keyed; /* some entry depends on a protection key */
+	struct page_set pages, global_pages;
+	struct filled stack; /* if t.stack_valid */
+	uint32_t at[SLOTS_MAX]; /* 1 + index in log, 0: the slot is empty */
+	struct filled log[SLOTS_MAX];
+};
+
+/* --- sets of pages --- */
+
+static unsigned page_hash(uint64_t linear, unsigned shift)
+{
+	return (unsigned)(((linear >> shift) + shift) * 0x9e3779b97f4a7c15ull >> (64 - PAGES_BITS));
+}
+
+static void set_add(struct page_set *s, uint64_t linear, unsigned shift)
+{
+	unsigned i = page_hash(linear, shift);
+
+	s->bits[i / 64] |= 1ull << (i % 64);
+}
+
+static bool set_may_have(const struct page_set *s, uint64_t linear, unsigned shift)
+{
+	unsigned i = page_hash(linear, shift);
+
+	return s->bits[i / 64] >> (i % 64) & 1;
+}
+
+static void set_add_filled(struct page_set *s, const struct filled *f)
+{
+	set_add(s, f->linear, FRAME_SHIFT);
+	if (f->flags & FILL_LARGE)
+		set_add(s, f->linear, LARGE_SHIFT);
+}
+
+/* Whether INVLPG of @linear has to drop it. */
+static bool shows(const struct filled *f, uint64_t linear)
+{
+	unsigned shift = f->flags & FILL_LARGE ? LARGE_SHIFT : FRAME_SHIFT;
+
+	return f->linear >> shift == linear >> shift;
+}
+
+/* --- the book --- */
+
+static void stack_none(struct cpu *c)
+{
+	c->t.stack_valid = false;
+	c->t.bias = c->t.neg_bias = 0;
+	c->t.stack_base = STACK_NOWHERE;
+}
+
+int slots_init(struct cpu *c)
+{
+	void *p = mmap(NULL, sizeof(struct slot_book), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (p == MAP_FAILED)
+		return -ENOMEM;
+	c->t.book = p;
+	c->t.slots = c->slot;
+	stack_none(c);
+	return 0;
+}
+
+void slots_finish(struct cpu *c)
+{
+	if (c->t.book)
+		munmap(c->t.book, sizeof(*c->t.book));
+	c->t.book = NULL;
+	c->t.slots = NULL;
+}
+
+static bool is_global(const struct slot_book *k, uint32_t i)
+{
+	return i >= k->count;
+}
+
+/* Empties the slot of entry @i, and moves the last entry of its kind there. */
+static void remove_at(struct cpu *c, uint32_t i)
+{
+	struct slot_book *k = c->t.book;
+	uint32_t last = is_global(k, i) ? SLOTS_MAX - k->global_count-- : --k->count;
+
+	c->slot[k->log[i].slot].limit = 0;
+	k->at[k->log[i].slot] = 0;
+	if (last != i) {
+		k->log[i] = k->log[last];
+		k->at[k->log[i].slot] = i + 1;
+	}
+}
+
+static void enter(struct cpu *c, const struct filled *f, bool global)
+{
+	struct slot_book *k = c->t.book;
+	uint32_t i = k->at[f->slot];
+
+	if (i && is_global(k, i - 1) != global) {
+		remove_at(c, i - 1);
+		i = 0;
+	}
+	if (i)
+		i--;
+	else
+		i = global ? SLOTS_MAX - ++k->global_count : k->count++;
+	k->log[i] = *f;
+	k->at[f->slot] = i + 1;
+	set_add_filled(global ? &k->global_pages : &k->pages, f);
+}
+
+/* --- filling --- */
+
+/*
+ * The TLB's entry for an access inside one page in the present view: its index, or -1. @f gets linear, frame and flags. A frame that may be
+ * stored to from now on is marked before FRAME_CODE is looked at (cache.h).
+ */
+static int tlb_ask(struct cpu *c, uint64_t linear, uint64_t size, bool store, struct filled *f)
+{
+	struct translator *tr = c->t.tr;
+	const struct tlb_set *set = c->tlbs;
+	const struct tlb_view *v = &set->now->view[set->view];
+	unsigned i = tlb_index(linear);
+	uint64_t page = linear & ~(uint64_t)(FRAME_SIZE - 1);
+
+	if (size > FRAME_SIZE - (linear - page))
+		return -1;
+	if (c->tlb != &v->tlb || (store ? v->tlb.entry[i].write : v->tlb.entry[i].read) != page)
+		return -1;
+	f->linear = page;
+	f->frame = (uint32_t)((page + v->tlb.entry[i].addend - (uint64_t)(uintptr_t)c->ram_host) >> FRAME_SHIFT);
+	f->flags = (store ? FILL_STORE : 0) | (v->large[i / 64] >> (i % 64) & 1 ? FILL_LARGE : 0);
+	if (store) {
+		if (atomic_load_explicit(&tr->stored[f->frame], memory_order_relaxed) != tr->store_epoch)
+			atomic_store(&tr->stored[f->frame], tr->store_epoch);
+		atomic_thread_fence(memory_order_seq_cst);
+		if (atomic_load(&c->frame[f->frame]) & FRAME_CODE)
+			return -1;
+	}
+	if (v->key[i])
+		c->t.book->keyed = true;
+	return (int)i;
+}
+
+bool slot_fill(struct cpu *c, uint32_t n, uint64_t linear, uint32_t size, bool store)
+{
+	const struct tlb_view *v = &c->tlbs->now->view[c->tlbs->view];
+	struct filled f = { .slot = n };
+	int i = tlb_ask(c, linear, size, store, &f);
+
+	if (i < 0)
+		return false;
+	enter(c, &f, v->global[i / 64] >> (i % 64) & 1);
+	c->slot[n] = (struct slot){ .base = f.linear, .limit = FRAME_SIZE - size + 1, .addend = v->tlb.entry[i].addend };
+	return true;
+}
+
+bool stack_fill(struct cpu *c, uint64_t rsp, int32_t lo, int32_t hi)
+{
+	const struct tlb_view *v = &c->tlbs->now->view[c->tlbs->view];
+	struct slot_book *k = c->t.book;
+	struct filled f = { 0 };
+	int i = tlb_ask(c, rsp + (uint64_t)(int64_t)lo, (uint64_t)((int64_t)hi - lo), true, &f);
+
+	if (i < 0)
+		return false;
+	k->stack = f;
+	c->t.bias = v->tlb.entry[i].addend;
+	c->t.neg_bias = -c->t.bias;
+	c->t.stack_base = f.linear + c->t.bias;
+	c->t.stack_valid = true;
+	return true;
+}
+
+/* --- dropping --- */
+
+void window_drop(struct cpu *c)
+{
+	if (c->t.stack_valid)
+		stack_none(c);
+}
+
+void slots_drop(struct cpu *c, bool global)
+{
+	struct slot_book *k = c->t.book;
+
+	window_drop(c);
+	for (uint32_t i = 0; i < k->count; i++) {
+		c->slot[k->log[i].slot].limit = 0;
+		k->at[k->log[i].slot] = 0;
+	}
+	if (k->count)
+		memset(&k->pages, 0, sizeof(k->pages));
+	k->count = 0;
+	if (!global)
+		return;
+	for (uint32_t i = SLOTS_MAX - k->global_count; i < SLOTS_MAX; i++) {
+		c->slot[k->log[i].slot].limit = 0;
+		k->at[k->log[i].slot] = 0;
+	}
+	if (k->global_count)
+		memset(&k->global_pages, 0, sizeof(k->global_pages));
+	k->global_count = 0;
+	k->keyed = false;
+}
+
+static bool may_show(const struct page_set *s, uint64_t linear)
+{
+	return set_may_have(s, linear, FRAME_SHIFT) || set_may_have(s, linear, LARGE_SHIFT);
+}
+
+void slots_drop_page(struct cpu *c, uint64_t linear)
+{
+	struct slot_book *k = c->t.book;
+
+	if (c->t.stack_valid && shows(&k->stack, linear))
+		stack_none(c);
+	/* From the last to the first: what is moved into a gap has been looked at. */
+	if (k->count && may_show(&k->pages, linear))
+		for (uint32_t i = k->count; i--;)
+			if (shows(&k->log[i], linear))
+				remove_at(c, i);
+	if (k->global_count && may_show(&k->global_pages, linear))
+		for (uint32_t i = SLOTS_MAX - k->global_count; i < SLOTS_MAX; i++)
+			if (shows(&k->log[i], linear))
+				remove_at(c, i);
+}
+
+void slots_drop_keyed(struct cpu *c)
+{
+	if (c->t.book->keyed)
+		slots_drop(c, true);
+}
+
+/* --- withdrawing --- */
+
+/* Marks of a new epoch, for what there is: marks of slots that are gone cost a stop of the world each. */
+static void new_epoch(struct translator *tr)
+{
+	if (!++tr->store_epoch) {
+		madvise((void *)tr->stored, tr->frames, MADV_DONTNEED);
+		tr->store_epoch = 1;
+	}
+}
+
+static void withdraw_from(struct cpu *c, struct translator *tr, uint64_t frame)
+{
+	struct slot_book *k = c->t.book;
+
+	if (!k)
+		return;
+	if (c->t.stack_valid) {
+		if (k->stack.frame == frame)
+			stack_none(c);
+		else
+			atomic_store_explicit(&tr->stored[k->stack.frame], tr->store_epoch, memory_order_relaxed);
+	}
+	for (uint32_t i = k->count; i--;) {
+		if (!(k->log[i].flags & FILL_STORE))
+			continue;
+		if (k->log[i].frame == frame)
+			remove_at(c, i);
+		else
+			atomic_store_explicit(&tr->stored[k->log[i].frame], tr->store_epoch, memory_order_relaxed);
+	}
+	for (uint32_t i = SLOTS_MAX - k->global_count; i < SLOTS_MAX; i++) {
+		if (!(k->log[i].flags & FILL_STORE))
+			continue;
+		if (k->log[i].frame == frame)
+			remove_at(c, i);
+		else
+			atomic_store_explicit(&tr->stored[k->log[i].frame], tr->store_epoch, memory_order_relaxed);
+	}
+}
+
+void slots_withdraw(struct cpu *c, uint64_t frame)
+{
+	struct translator *tr = c->t.tr;
+
+	if (atomic_load(&tr->stored[frame]) != tr->store_epoch)
+		return;
+	if (c->vm->count > 1)
+		soft_world_stop(c);
+	new_epoch(tr);
+	for (unsigned i = 0; i < c->vm->count; i++)
+		withdraw_from(c->vm->cpu[i], tr, frame);
+	tr->withdrawals++;
+	if (c->vm->count > 1)
+		soft_world_start(c);
+}

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * What translated code keeps in struct cpu (cpu.t), beside the registers of cpu.gpr[]. Emitted code addresses all of it
+ * relative to GS, which is the struct cpu while a vCPU runs.
+ *
+ * While translated code runs:
+ *  - guest RAX..R13 but RSP are in the host registers of the same number; host R14 and R15 are the
+ *    translator's scratch, guest R14 and R15 are in cpu.gpr[];
+ *  - host RSP is guest RSP + t.bias;
+ *  - the host's arithmetic flags are the guest's; DF is clear; cpu.sysflags has the rest;
+ *  - the guest's RIP is t.page plus the offset in the page that the code knows;
+ *  - XMM, YMM, x87 and MXCSR are the guest's when t.vector is not 0, else they are in cpu.x.
+ */
+#ifndef SUBRING_ENGINE_SOFT_TRANSLATE_STATE_H
+#define SUBRING_ENGINE_SOFT_TRANSLATE_STATE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct translator;
+struct translate_work;
+
+/*
+ * A translation slot: one page (or a larger region that lies in one piece in RAM) for the memory operands of one
+ * place in the code. An access at linear address a hits when a - base < limit, unsigned; its bytes are at host
+ * address a + addend then. The limit allows for the size of the accesses of this place. An empty slot has limit 0.
+ */
+struct slot {
+	uint64_t base, limit, addend;
+};
+enum { SLOTS_MAX = 1 << 16 };
+
+/*
+ * Where blocks are by linear address: for jumps to other pages, returns, indirect jumps. Entry (rip & 0xffff) hits when
+ * neg_rip + rip == 0. Memory full of zeroes is an empty table but for entry 0, which would answer for address 0:
+ * an empty entry 0 has JUMP_NONE.
+ */
+struct jump {
+	uint64_t neg_rip;
+	uint64_t code; /* where its far entry runs */
+};
+enum { JUMPS = 1 << 16 };
+#define JUMP_NONE 1ull /* of address ~0, which looks elsewhere */
+struct jump_cache {
+	struct jump entry[JUMPS];
+};
+
+/* Why translated code came back. */
+enum exit_kind {
+	EXIT_CHAIN,  /* to the instruction at exit_at; the branch at exit_site may be linked to it */
+	EXIT_POLL,   /* a request waits, before the instruction at exit_at */
+	EXIT_ONE,    /* the interpreter has to run the one instruction at exit_at */
+	EXIT_FILL,   /* slot exit_slot does not show [exit_value + slot.base, + exit_size): fill it, go on at exit_site; or as EXIT_ONE */
+	EXIT_GROUP,  /* the same for a range; or the interpreter runs one block from exit_at */
+	EXIT_STACK,  /* the stack window does not show [exit_value, + exit_size), host addresses: move it, go on at exit_site; or one block */
+	EXIT_VECTOR, /* the code at exit_site wants vector level exit_slot; or as EXIT_ONE */
+	EXIT_STALE,  /* the block at exit_at was invalidated */
+	EXIT_COUNT,
+};
+enum { EXIT_STORES = 1u << 31 }; /* in exit_size: not only loads */
+
+/*
+ * Where the stack window is while there is none. No range of addresses is one that RSP + bias cannot be in; but what lies in this one
+ * is not canonical, for the guest with bias 0 nor for the host: an access that passes the check ends in the host's #GP or
+ * #SS (SIGSEGV, SIGBUS), where the guest has its own coming.
+ */
+#define STACK_NOWHERE (1ull << 62)
+
+struct cpu_translate {
+	uint64_t page;	    /* linear address of the page of the code under way */
+	uint64_t bias, neg_bias;
+	/* The stack window: host addresses; RSP-relative accesses inside [stack_base, + 4096) need no more check. */
+	uint64_t stack_base;
+	/* Of the present space and mode; the closed one, which never hits, while cpu.req is not 0. Other threads close it. */
+	struct jump_cache *_Atomic jumps;
+	uint64_t host_rsp, save_rax, save_rcx;
+	uint64_t scratch[4];
+	uint32_t flags;	    /* AF_*, kept over a check where they are live */
+	uint8_t vector;	    /* 0: the guest's vector state is in cpu.x; 1: x87 and SSE may be used; 2: AVX too */
+
+	/* Told by the code that leaves. */
+	uint32_t exit_kind;
+	uint32_t exit_at;   /* offset in the page t.page */
+	uint32_t exit_site; /* offset in the code cache: of a rel32; of the code to retry */
+	uint32_t exit_slot;
+	uint32_t exit_size;
+	uint64_t exit_value;
+	bool exit_flags_saved; /* t.flags and save_rax have what the host's flags and RAX do not */
+
+	/* --- C's own --- */
+	struct translator *tr;	  /* NULL: the interpreter runs everything */
+	struct translate_work *work;
+	struct jump_cache *jumps_open; /* what `jumps` is while nothing waits */
+	bool stack_valid;	  /* there is a stack window; else bias is 0 and stack_base is STACK_NOWHERE */
+	uint8_t fetch_kind;	  /* PAGE_*: of the page at cpu.fetch_linear */
+	struct slot *slots;	  /* = slot[] of this vCPU */
+	struct slot_book *book;	  /* slots.c: which slots are filled, and with what */
+	struct jump_set *jump_set; /* jumps.c */
+	/* Counters */
+	uint64_t entries, exits[EXIT_COUNT], fills, fill_misses, stack_fills, stack_misses;
+};
+
+#endif

@@ -1,0 +1,1066 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * What the translator is told of a run of instructions: live flags, ranges of memory operands. First by hand, then
+ * random runs under the interpreter (interp_rig.h), which sees every access: each has to lie where the
+ * analysis said. What it is told of single instructions is held against the host in test_translate_facts.c.
+ */
+#include "interp_rig.h"
+
+#include "engine/soft/translate/analyse.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <setjmp.h>
+#include <cmocka.h>
+
+enum { RANGE = 256 };
+static struct trace t;
+
+static bool add_bytes(const uint8_t *code, size_t len)
+{
+	struct trace_insn *ti = &t.insn[t.count];
+
+	memset(ti, 0xee, sizeof(*ti)); /* nothing of it may be left */
+	ti->at = t.bytes;
+	if (insn_decode(code, len, INSN_MODE64, &ti->in) != (int)len)
+		return false;
+	t.count++;
+	t.bytes = (uint16_t)(t.bytes + len);
+	return true;
+}
+
+#define I(...)                                                                                              \
+	assert_true(add_bytes((const uint8_t[]){ __VA_ARGS__ }, sizeof((const uint8_t[]){ __VA_ARGS__ })))
+#define BEGIN() (t.count = t.bytes = 0)
+
+/* --- flags --- */
+
+static void flags(unsigned live_out, bool exact)
+{
+	analyse_flags(&t, live_out, exact);
+}
+
+static void flags_that_are_defined_anew_are_dead(void **state)
+{
+	BEGIN();
+	I(0x48, 0x01, 0xd8); /* add rax, rbx */
+	I(0x48, 0x39, 0xd1); /* cmp rcx, rdx */
+	flags(FL_ALL, false);
+	assert_int_equal(t.insn[1].live_out, FL_ALL);
+	assert_int_equal(t.insn[1].live_in, 0);
+	assert_int_equal(t.insn[0].live_out, 0);
+	assert_int_equal(t.insn[0].live_in, 0);
+}
+
+static void flags_that_are_read_are_live_up_to_their_definition(void **state)
+{
+	BEGIN();
+	I(0x48, 0x39, 0xd8);	   /* cmp rax, rbx */
+	I(0x89, 0xc8);		   /* mov eax, ecx */
+	I(0x83, 0xd2, 0x00);	   /* adc edx, 0 */
+	I(0x72, 0x10);		   /* jb */
+	flags(0, false);
+	assert_int_equal(t.insn[3].live_in, FL_CF);
+	assert_int_equal(t.insn[2].live_in, FL_CF);
+	assert_int_equal(t.insn[1].live_in, FL_CF);
+	assert_int_equal(t.insn[0].live_out, FL_CF);
+	assert_int_equal(t.insn[0].live_in, 0);
+}
+
+static void inc_leaves_the_carry_alone(void **state)
+{
+	BEGIN();
+	I(0xff, 0xc0); /* inc eax */
+	flags(FL_ALL, false);
+	assert_int_equal(t.insn[0].live_in, FL_CF);
+}
+
+static void shift_by_cl_keeps_flags_alive_but_asks_for_none(void **state)
+{
+	BEGIN();
+	I(0xd3, 0xe0); /* shl eax, cl */
+	flags(FL_ZF | FL_OF, false);
+	assert_int_equal(t.insn[0].live_in, FL_ZF | FL_OF);
+	flags(0, false);
+	assert_int_equal(t.insn[0].live_in, 0);
+	BEGIN();
+	I(0x0f, 0xa5, 0xd8); /* shld eax, ebx, cl */
+	flags(FL_ALL, false);
+	assert_int_equal(t.insn[0].live_in, FL_ALL);
+}
+
+static void shift_by_a_constant_defines_flags_unless_it_is_zero(void **state)
+{
+	BEGIN();
+	I(0xc1, 0xe0, 0x04); /* shl eax, 4 */
+	flags(FL_ALL, false);
+	assert_int_equal(t.insn[0].live_in, 0);
+	BEGIN();
+	I(0xc1, 0xe0, 0x20); /* shl eax, 32: the count is 0 */
+	flags(FL_ALL, false);
+	assert_int_equal(t.insn[0].live_in, FL_ALL);
+	BEGIN();
+	I(0x48, 0xc1, 0xe0, 0x20); /* shl rax, 32 */
+	flags(FL_CF | FL_ZF, false);
+	assert_int_equal(t.insn[0].live_in, 0);
+	BEGIN();
+	I(0xd1, 0xe0); /* shl eax, 1 */
+	flags(FL_OF, false);
+	assert_int_equal(t.insn[0].live_in, 0);
+	BEGIN();
+	I(0xc0, 0xe0, 0x08); /* shl al, 8: who knows what CF is */
+	flags(FL_ALL, false);
+	assert_int_equal(t.insn[0].live_in, FL_CF);
+}
+
+static void rotation_through_the_carry_reads_it_whatever_is_wanted(void **state)
+{
+	BEGIN();
+	I(0xd1, 0xd0); /* rcl eax, 1 */
+	flags(0, false);
+	assert_int_equal(t.insn[0].live_in, FL_CF);
+	BEGIN();
+	I(0xd3, 0xd0); /* rcl eax, cl */
+	flags(FL_OF | FL_ZF, false);
+	assert_int_equal(t.insn[0].live_in, FL_CF | FL_OF | FL_ZF);
+	BEGIN();
+	I(0xd1, 0xc0); /* rol eax, 1 */
+	flags(FL_ALL, false);
+	assert_int_equal(t.insn[0].live_in, FL_ALL & ~(FL_CF | FL_OF));
+}
+
+static void repeated_comparison_may_compare_nothing(void **state)
+{
+	BEGIN();
+	I(0xf3, 0xa6); /* repe cmpsb */
+	flags(FL_ZF, false);
+	assert_int_equal(t.insn[0].live_in, FL_ZF);
+	flags(0, false);
+	assert_int_equal(t.insn[0].live_in, 0);
+	BEGIN();
+	I(0xa6); /* cmpsb */
+	flags(FL_ALL, false);
+	assert_int_equal(t.insn[0].live_in, 0);
+}
+
+static void undefined_flags_stay_alive_but_that_of_logic(void **state)
+{
+	BEGIN();
+	I(0x85, 0xc0); /* test eax, eax */
+	flags(FL_ALL, false);
+	assert_int_equal(t.insn[0].live_in, 0);
+	BEGIN();
+	I(0xf7, 0xf3); /* div ebx */
+	flags(FL_ALL, false);
+	assert_int_equal(t.insn[0].live_in, FL_ALL);
+	BEGIN();
+	I(0x0f, 0xa3, 0xd8); /* bt eax, ebx */
+	flags(FL_ALL, false);
+	assert_int_equal(t.insn[0].live_in, FL_ALL & ~FL_CF);
+}
+
+static void branch_in_the_middle_may_want_all_flags(void **state)
+{
+	BEGIN();
+	I(0x01, 0xd8); /* add eax, ebx */
+	I(0x74, 0x10); /* je */
+	I(0x39, 0xd8); /* cmp eax, ebx */
+	flags(0, false);
+	assert_int_equal(t.insn[1].live_out, FL_ALL);
+	assert_int_equal(t.insn[1].live_in, FL_ALL);
+	assert_int_equal(t.insn[0].live_in, 0);
+	BEGIN();
+	I(0x01, 0xd8);	     /* add eax, ebx */
+	I(0x0f, 0x01, 0xcb); /* stac ends a block, but transfers nothing */
+	I(0x39, 0xd8);	     /* cmp eax, ebx */
+	flags(0, false);
+	assert_int_equal(t.insn[0].live_out, 0);
+}
+
+static void with_exact_flags_live_where_an_instruction_may_fault(void **state)
+{
+	BEGIN();
+	I(0x01, 0xd8);	     /* add eax, ebx */
+	I(0x8b, 0x03);	     /* mov eax, [rbx] */
+	I(0x8d, 0x04, 0x1b); /* lea eax, [rbx+rbx] */
+	I(0xf7, 0xf3);	     /* div ebx */
+	I(0x01, 0xd8);	     /* add eax, ebx */
+	flags(0, true);
+	assert_int_equal(t.insn[4].live_in, 0);
+	assert_int_equal(t.insn[3].live_in, FL_ALL);
+	assert_int_equal(t.insn[2].live_in, FL_ALL);
+	assert_int_equal(t.insn[1].live_in, FL_ALL);
+	assert_int_equal(t.insn[0].live_in, 0);
+	flags(0, false);
+	assert_int_equal(t.insn[1].live_in, 0);
+	BEGIN();
+	I(0x50);		   /* push rax */
+	I(0x0f, 0x58, 0xc1);	   /* addps xmm0, xmm1: #XM */
+	I(0xc4, 0xe2, 0x78, 0xf2, 0xc1); /* andn eax, eax, ecx */
+	flags(0, true);
+	assert_int_equal(t.insn[0].live_in, FL_ALL);
+	assert_int_equal(t.insn[1].live_in, FL_ALL);
+	assert_int_equal(t.insn[2].live_in, 0);
+}
+
+static unsigned live_at(const void *bytes, size_t n, unsigned most)
+{
+	return flags_live_at(bytes, n, INSN_MODE64, most);
+}
+#define LIVE(most, ...) live_at((const uint8_t[]){ __VA_ARGS__ }, sizeof((const uint8_t[]){ __VA_ARGS__ }), most)
+
+static void flags_at_an_address_are_live_unless_its_code_tells(void **state)
+{
+	assert_int_equal(LIVE(8, 0x39, 0xd8), 0);			/* cmp */
+	assert_int_equal(LIVE(8, 0x89, 0xd8, 0x85, 0xc0, 0x74, 0), 0);	/* mov; test */
+	assert_int_equal(LIVE(1, 0x89, 0xd8, 0x85, 0xc0), FL_ALL);	/* one instruction is too few */
+	assert_int_equal(LIVE(0, 0x39, 0xd8), FL_ALL);
+	assert_int_equal(LIVE(8, 0x83, 0xd0, 0x00), FL_CF);		/* adc */
+	assert_int_equal(LIVE(8, 0xff, 0xc0, 0x72, 0x00), FL_CF);	/* inc; jb */
+	assert_int_equal(LIVE(8, 0x74, 0x00, 0x39, 0xd8), FL_ALL);	/* je */
+	assert_int_equal(LIVE(8, 0xc3, 0x39, 0xd8), FL_ALL);		/* ret */
+	assert_int_equal(LIVE(8, 0x89), FL_ALL);			/* cut off */
+	assert_int_equal(LIVE(8, 0x0f, 0x0b, 0x39, 0xd8), FL_ALL);	/* ud2 */
+	assert_int_equal(LIVE(8, 0x06, 0x39, 0xd8), FL_ALL);		/* no instruction */
+	assert_int_equal(flags_live_at(NULL, 0, INSN_MODE64, 8), FL_ALL);
+	/* What was asked for before it is defined counts, what comes later does not. */
+	assert_int_equal(LIVE(8, 0xf8, 0x0f, 0x92, 0xc0, 0x39, 0xd8), 0);		  /* clc; setb; cmp */
+	assert_int_equal(LIVE(8, 0x0f, 0x94, 0xc0, 0x39, 0xd8, 0x0f, 0x92, 0xc0), FL_ZF); /* sete; cmp; setb */
+}
+
+/* --- memory, by hand --- */
+
+static void memory(void)
+{
+	analyse_memory(&t, RANGE, NULL);
+}
+
+static void assert_stack(unsigned leader, int lo, int hi, bool store)
+{
+	assert_int_equal(t.insn[leader].stack_lo, lo);
+	assert_int_equal(t.insn[leader].stack_hi, hi);
+	assert_int_equal(t.insn[leader].stack_store, store);
+}
+
+static void assert_group(unsigned leader, int lo, int hi, bool store)
+{
+	assert_int_equal(t.insn[leader].group_lo, lo);
+	assert_int_equal(t.insn[leader].group_hi, hi);
+	assert_int_equal(t.insn[leader].group_store, store);
+}
+
+static void assert_led(unsigned i, enum mem_how how, unsigned leader, bool store)
+{
+	assert_int_equal(t.insn[i].how, how);
+	assert_int_equal(t.insn[i].leader, leader);
+	assert_int_equal(t.insn[i].store, store);
+	assert_false(t.insn[i].also_explicit);
+}
+
+static void assert_no_range(unsigned i)
+{
+	assert_stack(i, 0, 0, false);
+	assert_group(i, 0, 0, false);
+}
+
+static void pushes_share_one_check(void **state)
+{
+	BEGIN();
+	I(0x89, 0xc8);			 /* mov eax, ecx */
+	I(0x55);			 /* push rbp */
+	I(0x48, 0x89, 0xe5);		 /* mov rbp, rsp */
+	I(0x41, 0x54);			 /* push r12 */
+	I(0x48, 0x83, 0xec, 0x20);	 /* sub rsp, 32 */
+	I(0x48, 0x89, 0x7c, 0x24, 0x08); /* mov [rsp+8], rdi */
+	memory();
+	assert_led(0, MEM_NONE, 0, false);
+	assert_led(1, MEM_STACK, 1, true);
+	assert_led(3, MEM_STACK, 1, true);
+	assert_led(5, MEM_STACK, 1, true);
+	assert_stack(1, -40, 0, true);
+	for (unsigned i = 2; i < 6; i++)
+		assert_no_range(i);
+}
+
+static void pops_and_return_share_one_check(void **state)
+{
+	BEGIN();
+	I(0x48, 0x83, 0xc4, 0x20); /* add rsp, 32 */
+	I(0x5b);		   /* pop rbx */
+	I(0x5d);		   /* pop rbp */
+	I(0xc2, 0x08, 0x00);	   /* ret 8 */
+	memory();
+	assert_led(1, MEM_STACK, 1, false);
+	assert_led(2, MEM_STACK, 1, false);
+	assert_led(3, MEM_STACK, 1, false);
+	assert_stack(1, 0, 24, false);
+}
+
+static void red_zone_lies_below_rsp(void **state)
+{
+	BEGIN();
+	I(0x48, 0x89, 0x7c, 0x24, 0xf8); /* mov [rsp-8], rdi */
+	I(0x0f, 0xb6, 0x44, 0x24, 0x88); /* movzx eax, byte [rsp-120] */
+	memory();
+	assert_led(0, MEM_STACK, 0, true);
+	assert_led(1, MEM_STACK, 0, false);
+	assert_stack(0, -120, 0, true);
+}
+
+static void constants_added_to_rsp_keep_the_range(void **state)
+{
+	BEGIN();
+	I(0x48, 0x8b, 0x04, 0x24);	       /* mov rax, [rsp] */
+	I(0x48, 0x81, 0xc4, 0x40, 0, 0, 0);    /* add rsp, 64 */
+	I(0x48, 0x8d, 0x64, 0x24, 0xf0);       /* lea rsp, [rsp-16] */
+	I(0x48, 0xff, 0xcc);		       /* dec rsp */
+	I(0x48, 0x83, 0xec, 0xff);	       /* sub rsp, -1 */
+	I(0x66, 0x50);			       /* push ax */
+	I(0x6a, 0x01);			       /* push 1 */
+	I(0x8b, 0x04, 0x24);		       /* mov eax, [rsp] */
+	memory();
+	assert_led(5, MEM_STACK, 0, true);
+	assert_led(7, MEM_STACK, 0, false);
+	assert_stack(0, 0, 48, true);
+}
+
+/* Each of @code changes RSP by what is not known: the access behind it has a check of its own. */
+static void assert_ends_stack_range(const uint8_t *code, size_t len)
+{
+	BEGIN();
+	I(0x50); /* push rax */
+	assert_true(add_bytes(code, len));
+	I(0x58); /* pop rax */
+	memory();
+	assert_led(2, MEM_STACK, 2, false);
+	assert_stack(2, 0, 8, false);
+	assert_int_equal(t.insn[0].stack_lo, -8);
+}
+#define ENDS_STACK(...) assert_ends_stack_range((const uint8_t[]){ __VA_ARGS__ }, sizeof((const uint8_t[]){ __VA_ARGS__ }))
+
+static void other_changes_of_rsp_end_the_range(void **state)
+{
+	ENDS_STACK(0x48, 0x83, 0xe4, 0xf0);	  /* and rsp, -16 */
+	ENDS_STACK(0x48, 0x89, 0xec);		  /* mov rsp, rbp */
+	ENDS_STACK(0x48, 0x94);			  /* xchg rsp, rax */
+	ENDS_STACK(0x48, 0x87, 0xe0);		  /* xchg rax, rsp */
+	ENDS_STACK(0x48, 0x01, 0xc4);		  /* add rsp, rax */
+	ENDS_STACK(0x83, 0xc4, 0x08);		  /* add esp, 8 */
+	ENDS_STACK(0x66, 0x83, 0xc4, 0x08);	  /* add sp, 8 */
+	ENDS_STACK(0x40, 0x80, 0xc4, 0x08);	  /* add spl, 8 */
+	ENDS_STACK(0x8d, 0x64, 0x24, 0x08);	  /* lea esp, [rsp+8] */
+	ENDS_STACK(0x67, 0x48, 0x8d, 0x64, 0x24, 0x08); /* lea rsp, [esp+8] */
+	ENDS_STACK(0x48, 0x8d, 0x64, 0x04, 0x08); /* lea rsp, [rsp+rax+8] */
+	ENDS_STACK(0x48, 0x8d, 0x65, 0xf8);	  /* lea rsp, [rbp-8] */
+	ENDS_STACK(0x5c);			  /* pop rsp */
+	ENDS_STACK(0x66, 0x5c);			  /* pop sp */
+	ENDS_STACK(0x48, 0x8b, 0x64, 0x24, 0x08); /* mov rsp, [rsp+8] */
+	ENDS_STACK(0x48, 0x0f, 0x44, 0xe0);	  /* cmove rsp, rax */
+	ENDS_STACK(0xc9);			  /* leave */
+	ENDS_STACK(0xc8, 0x10, 0, 0);		  /* enter 16, 0 */
+	ENDS_STACK(0x48, 0x81, 0xec, 0, 0, 0, 0x40); /* sub rsp, 1 GiB: a constant, but not near */
+}
+
+static void push_and_pop_of_rsp_itself(void **state)
+{
+	BEGIN();
+	I(0x54); /* push rsp */
+	I(0x5c); /* pop rsp: its own access is still in the range */
+	I(0x58); /* pop rax */
+	memory();
+	assert_led(0, MEM_STACK, 0, true);
+	assert_led(1, MEM_STACK, 0, false);
+	assert_led(2, MEM_STACK, 2, false);
+	assert_stack(0, -8, 0, true);
+}
+
+static void leave_pops_elsewhere(void **state)
+{
+	BEGIN();
+	I(0x50); /* push rax */
+	I(0xc9); /* leave */
+	I(0xc3); /* ret */
+	memory();
+	assert_led(1, MEM_SINGLE, 1, false);
+	assert_led(2, MEM_STACK, 2, false);
+	assert_stack(0, -8, 0, true);
+	assert_no_range(1);
+	assert_stack(2, 0, 8, false);
+}
+
+static void operands_of_push_pop_and_call_have_two_ways(void **state)
+{
+	BEGIN();
+	I(0xff, 0x73, 0x10);	   /* push qword [rbx+16] */
+	I(0x8f, 0x44, 0x24, 0x18); /* pop qword [rsp+24] */
+	I(0x48, 0x8b, 0x43, 0x18); /* mov rax, [rbx+24] */
+	I(0xff, 0x53, 0x08);	   /* call [rbx+8] */
+	memory();
+	assert_int_equal(t.insn[0].how, MEM_STACK);
+	assert_true(t.insn[0].also_explicit && t.insn[0].store);
+	assert_int_equal(t.insn[1].how, MEM_STACK);
+	assert_true(t.insn[1].also_explicit && !t.insn[1].store);
+	assert_int_equal(t.insn[1].leader, 0);
+	assert_int_equal(t.insn[2].how, MEM_SINGLE);
+	assert_int_equal(t.insn[3].how, MEM_STACK);
+	assert_true(t.insn[3].also_explicit && t.insn[3].store);
+	assert_stack(0, -8, 0, true);
+	BEGIN();
+	I(0xff, 0x63, 0x08); /* jmp [rbx+8] */
+	memory();
+	assert_led(0, MEM_SINGLE, 0, false);
+}
+
+static void range_that_grows_too_wide_begins_anew(void **state)
+{
+	BEGIN();
+	I(0x48, 0x8b, 0x04, 0x24);			/* mov rax, [rsp] */
+	I(0x48, 0x8b, 0x84, 0x24, 0xf8, 0, 0, 0);	/* mov rax, [rsp+248] */
+	I(0x48, 0x8b, 0x84, 0x24, 0xf9, 0, 0, 0);	/* mov rax, [rsp+249] */
+	I(0x50);					/* push rax */
+	memory();
+	assert_led(1, MEM_STACK, 0, false);
+	assert_led(2, MEM_STACK, 2, false);
+	assert_led(3, MEM_STACK, 3, true);
+	assert_stack(0, 0, 256, false);
+	assert_stack(2, 249, 257, false);
+	assert_stack(3, -8, 0, true);
+}
+
+static void access_far_from_rsp_is_single(void **state)
+{
+	BEGIN();
+	I(0x50);				     /* push rax */
+	I(0x48, 0x8b, 0x84, 0x24, 0, 0x20, 0, 0);    /* mov rax, [rsp+8192] */
+	I(0x48, 0x8b, 0x84, 0x24, 0, 0, 0, 0x80);    /* mov rax, [rsp-2^31] */
+	I(0x48, 0x8b, 0x84, 0x24, 0xff, 0xff, 0xff, 0x7f); /* mov rax, [rsp+2^31-1] */
+	I(0x58);				     /* pop rax */
+	memory();
+	for (unsigned i = 1; i < 4; i++)
+		assert_led(i, MEM_SINGLE, i, false);
+	assert_led(4, MEM_STACK, 0, false);
+}
+
+static void operands_on_one_register_are_a_group(void **state)
+{
+	BEGIN();
+	I(0x48, 0x8b, 0x43, 0x10);	 /* mov rax, [rbx+16] */
+	I(0x48, 0x8b, 0x4e, 0x08);	 /* mov rcx, [rsi+8] */
+	I(0xc6, 0x43, 0xff, 0x01);	 /* mov byte [rbx-1], 1 */
+	I(0x0f, 0x10, 0x43, 0x20);	 /* movups xmm0, [rbx+32] */
+	memory();
+	assert_led(0, MEM_GROUP, 0, false);
+	assert_led(1, MEM_SINGLE, 1, false);
+	assert_led(2, MEM_GROUP, 0, true);
+	assert_led(3, MEM_GROUP, 0, false);
+	assert_group(0, -1, 48, true);
+	assert_no_range(1);
+	assert_no_range(2);
+}
+
+static void group_ends_where_its_register_changes(void **state)
+{
+	BEGIN();
+	I(0x48, 0x8b, 0x03);	   /* mov rax, [rbx] */
+	I(0x48, 0x8b, 0x5b, 0x08); /* mov rbx, [rbx+8] */
+	I(0x48, 0x8b, 0x03);	   /* mov rax, [rbx] */
+	I(0xb3, 0x01);		   /* mov bl, 1 */
+	I(0x48, 0x8b, 0x4b, 0x08); /* mov rcx, [rbx+8] */
+	I(0x48, 0x0f, 0xb1, 0x08); /* cmpxchg [rax], rcx: writes rax */
+	I(0x48, 0x8b, 0x48, 0x08); /* mov rcx, [rax+8] */
+	memory();
+	assert_led(0, MEM_GROUP, 0, false);
+	assert_led(1, MEM_GROUP, 0, false);
+	assert_led(2, MEM_SINGLE, 2, false);
+	assert_led(4, MEM_SINGLE, 4, false);
+	assert_led(5, MEM_SINGLE, 5, true);
+	assert_led(6, MEM_SINGLE, 6, false);
+	assert_group(0, 0, 16, false);
+}
+
+static void group_that_grows_too_wide_begins_anew(void **state)
+{
+	BEGIN();
+	I(0x8b, 0x03);				  /* mov eax, [rbx] */
+	I(0x8b, 0x83, 0xfc, 0, 0, 0);		  /* mov eax, [rbx+252] */
+	I(0x8b, 0x83, 0xfd, 0, 0, 0);		  /* mov eax, [rbx+253] */
+	I(0x8b, 0x83, 0xfe, 0, 0, 0);		  /* mov eax, [rbx+254] */
+	memory();
+	assert_led(1, MEM_GROUP, 0, false);
+	assert_led(2, MEM_GROUP, 2, false);
+	assert_led(3, MEM_GROUP, 2, false);
+	assert_group(0, 0, 256, false);
+	assert_group(2, 253, 258, false);
+}
+
+static void conditional_store_does_not_widen_a_group_of_loads(void **state)
+{
+	BEGIN();
+	I(0x8b, 0x03);	     /* mov eax, [rbx] */
+	I(0x74, 0x10);	     /* je */
+	I(0x8b, 0x43, 0x04); /* mov eax, [rbx+4] */
+	I(0x89, 0x43, 0x08); /* mov [rbx+8], eax */
+	I(0x89, 0x43, 0x0c); /* mov [rbx+12], eax */
+	memory();
+	assert_led(2, MEM_GROUP, 0, false);
+	assert_led(3, MEM_GROUP, 3, true);
+	assert_led(4, MEM_GROUP, 3, true);
+	assert_group(0, 0, 8, false);
+	assert_group(3, 8, 16, true);
+}
+
+/* @code, and [rbx] before and behind it: that one does not belong to their group. */
+static void assert_single(const uint8_t *code, size_t len, bool store)
+{
+	BEGIN();
+	I(0x8b, 0x03); /* mov eax, [rbx] */
+	assert_true(add_bytes(code, len));
+	memory();
+	assert_led(1, MEM_SINGLE, 1, store);
+	assert_led(0, MEM_SINGLE, 0, false);
+	assert_no_range(0);
+	assert_no_range(1);
+}
+#define SINGLE(store, ...) assert_single((const uint8_t[]){ __VA_ARGS__ }, sizeof((const uint8_t[]){ __VA_ARGS__ }), store)
+
+static void operands_that_share_no_check_are_single(void **state)
+{
+	SINGLE(false, 0x8b, 0x04, 0x0b);		   /* mov eax, [rbx+rcx] */
+	SINGLE(false, 0x8b, 0x04, 0x24 | 1 << 3);	   /* mov eax, [rsp+rcx] */
+	SINGLE(true, 0x89, 0x05, 4, 0, 0, 0);		   /* mov [rip+4], eax */
+	SINGLE(false, 0x8b, 0x04, 0x25, 0, 0x10, 0, 0);	   /* mov eax, [0x1000] */
+	SINGLE(true, 0xa3, 0, 0, 0, 0, 0, 0x10, 0, 0);	   /* mov [moffs], eax */
+	SINGLE(false, 0x67, 0x8b, 0x03);		   /* mov eax, [ebx] */
+	SINGLE(false, 0x64, 0x8b, 0x03);		   /* mov eax, fs:[rbx] */
+	SINGLE(true, 0x65, 0x89, 0x04, 0x24);		   /* mov gs:[rsp], eax */
+	SINGLE(false, 0x0f, 0xa3, 0x03);		   /* bt [rbx], eax */
+	SINGLE(true, 0x0f, 0xab, 0x03);			   /* bts [rbx], eax */
+	SINGLE(true, 0x0f, 0xae, 0x03);			   /* fxsave [rbx] */
+	SINGLE(true, 0x0f, 0xae, 0x23);			   /* xsave [rbx] */
+	SINGLE(false, 0xc4, 0xe2, 0x79, 0x2c, 0x03);	   /* vmaskmovps xmm0, xmm0, [rbx] */
+	SINGLE(true, 0xc4, 0xe2, 0x79, 0x2e, 0x03);	   /* vmaskmovps [rbx], xmm0, xmm0 */
+}
+
+static void bit_test_with_a_constant_is_an_ordinary_operand(void **state)
+{
+	BEGIN();
+	I(0x0f, 0xba, 0x23, 0x03);	 /* bt dword [rbx], 3 */
+	I(0x0f, 0xba, 0x6b, 0x08, 0x03); /* bts dword [rbx+8], 3 */
+	memory();
+	assert_led(1, MEM_GROUP, 0, true);
+	assert_group(0, 0, 12, true);
+}
+
+static void what_accesses_nothing_through_modrm_has_none(void **state)
+{
+	BEGIN();
+	I(0x48, 0x8d, 0x43, 0x08);	      /* lea rax, [rbx+8] */
+	I(0x0f, 0x1f, 0x43, 0x08);	      /* nop [rbx+8] */
+	I(0x0f, 0x18, 0x0b);		      /* prefetcht0 [rbx] */
+	I(0xf3, 0xa4);			      /* rep movsb */
+	I(0xd7);			      /* xlatb */
+	I(0x66, 0x0f, 0xf7, 0xc1);	      /* maskmovdqu */
+	I(0xc4, 0xe2, 0x69, 0x90, 0x04, 0x0b); /* vpgatherdd xmm0, [rbx+xmm1], xmm2 */
+	I(0x01, 0xd8);			      /* add eax, ebx */
+	memory();
+	for (unsigned i = 0; i < t.count; i++) {
+		assert_led(i, MEM_NONE, i, false);
+		assert_no_range(i);
+	}
+}
+
+static bool not_mov_from_ecx(const struct insn *in)
+{
+	return !(in->id == INSN_ID_MOV && !(in->flags & INSN_MEM));
+}
+
+static void interpreted_instruction_ends_all_ranges(void **state)
+{
+	BEGIN();
+	I(0x50);	     /* push rax */
+	I(0x8b, 0x03);	     /* mov eax, [rbx] */
+	I(0x89, 0xc8);	     /* mov eax, ecx */
+	I(0x8b, 0x43, 0x04); /* mov eax, [rbx+4] */
+	I(0x58);	     /* pop rax */
+	memory();
+	assert_group(1, 0, 8, false);
+	assert_stack(0, -8, 0, true);
+	analyse_memory(&t, RANGE, not_mov_from_ecx);
+	assert_led(1, MEM_SINGLE, 1, false);
+	assert_led(3, MEM_SINGLE, 3, false);
+	assert_led(4, MEM_STACK, 4, false);
+	assert_stack(0, -8, 0, true);
+	assert_stack(4, 0, 8, false);
+	/* Nobody looks after its operand, whatever it has. */
+	BEGIN();
+	I(0xff, 0x33); /* push [rbx] */
+	t.insn[0].in.id = INSN_ID_MOV;
+	t.insn[0].in.flags = 0;
+	analyse_memory(&t, RANGE, not_mov_from_ecx);
+	assert_led(0, MEM_NONE, 0, false);
+}
+
+static void what_changes_address_spaces_ends_all_ranges(void **state)
+{
+	static const uint8_t codes[][3] = {
+		{ 0x0f, 0x01, 0xcb }, /* stac */
+		{ 0x0f, 0x22, 0xd8 }, /* mov cr3, rax */
+		{ 0x0f, 0x01, 0x38 }, /* invlpg [rax] */
+		{ 0x0f, 0x00, 0xd0 }, /* lldt ax */
+	};
+
+	for (unsigned n = 0; n < sizeof(codes) / sizeof(codes[0]); n++) {
+		BEGIN();
+		I(0x50);
+		I(0x8b, 0x03);
+		assert_true(add_bytes(codes[n], 3));
+		I(0x8b, 0x43, 0x04);
+		I(0x58);
+		memory();
+		assert_led(1, MEM_SINGLE, 1, false);
+		assert_led(3, MEM_SINGLE, 3, false);
+		assert_led(4, MEM_STACK, 4, false);
+	}
+}
+
+static void extreme_displacements_do_not_overflow(void **state)
+{
+	BEGIN();
+	I(0x48, 0x8b, 0x83, 0xff, 0xff, 0xff, 0x7f); /* mov rax, [rbx+2^31-1] */
+	I(0x48, 0x8b, 0x83, 0, 0, 0, 0x80);	      /* mov rax, [rbx-2^31] */
+	I(0x48, 0x8b, 0x83, 0xf0, 0xff, 0xff, 0x7f); /* mov rax, [rbx+2^31-16] */
+	I(0x48, 0x8b, 0x83, 0xf7, 0xff, 0xff, 0x7f); /* mov rax, [rbx+2^31-9] */
+	analyse_memory(&t, INT32_MAX, NULL);
+	assert_led(0, MEM_SINGLE, 0, false);
+	assert_led(1, MEM_SINGLE, 1, false);
+	assert_led(2, MEM_GROUP, 2, false);
+	assert_led(3, MEM_GROUP, 2, false);
+	assert_group(2, 0x7ffffff0, 0x7fffffff, false);
+}
+
+/* --- registers, by hand: what the table does not say in its operands --- */
+
+#define R(n) (1u << (n))
+static void assert_gprs(const uint8_t *code, size_t len, enum insn_mode mode, uint32_t read, uint32_t written)
+{
+	struct insn in;
+
+	assert_int_equal(insn_decode(code, len, mode, &in), len);
+	assert_int_equal(insn_gprs_read(&in), read);
+	assert_int_equal(insn_gprs_written(&in), written);
+}
+#define GPRS(read, written, ...)                                                                             \
+	assert_gprs((const uint8_t[]){ __VA_ARGS__ }, sizeof((const uint8_t[]){ __VA_ARGS__ }), INSN_MODE64, read, written)
+
+static void registers_of_instructions(void **state)
+{
+	GPRS(R(RBX), R(RAX), 0x48, 0x89, 0xd8);				    /* mov rax, rbx */
+	GPRS(R(RBX), R(RAX), 0x89, 0xd8);				    /* mov eax, ebx */
+	GPRS(R(RBX) | R(RAX), R(RAX), 0x66, 0x89, 0xd8);		    /* mov ax, bx keeps the rest */
+	GPRS(R(RBX) | R(RAX), R(RAX), 0x88, 0xdc);			    /* mov ah, bl */
+	GPRS(R(RBX) | R(R15), R(R9), 0x4e, 0x8d, 0x4c, 0x3b, 0x08);	    /* lea r9, [rbx+r15+8] */
+	GPRS(0, R(RAX), 0x8b, 0x05, 0, 0, 0, 0);			    /* mov eax, [rip] */
+	GPRS(R(RAX) | R(RDX) | R(RBX), R(RAX) | R(RDX), 0xf7, 0xf3);	    /* div ebx */
+	GPRS(R(RAX) | R(RBX), R(RAX) | R(RDX), 0xf7, 0xe3);		    /* mul ebx */
+	GPRS(R(RAX), R(RDX), 0x48, 0x99);				    /* cqo */
+	GPRS(R(RAX) | R(RCX), R(RAX), 0xd3, 0xe0);			    /* shl eax, cl */
+	GPRS(R(RSP) | R(RBX), R(RSP), 0x53);				    /* push rbx */
+	GPRS(R(RSP), R(RSP) | R(R12), 0x41, 0x5c);			    /* pop r12 */
+	GPRS(R(RSI) | R(RDI), R(RSI) | R(RDI), 0xa4);			    /* movsb */
+	GPRS(R(RSI) | R(RDI) | R(RCX), R(RSI) | R(RDI) | R(RCX), 0xf3, 0xa4); /* rep movsb */
+	GPRS(R(RSI), R(RSI) | R(RAX), 0xad);				    /* lodsd */
+	GPRS(R(RSI) | R(RCX) | R(RAX), R(RSI) | R(RCX) | R(RAX), 0xf3, 0xad); /* rep lodsd: maybe none */
+	GPRS(R(RDI), 0, 0x66, 0x0f, 0xf7, 0xc1);			    /* maskmovdqu */
+	GPRS(R(RBX), 0, 0xc4, 0xe2, 0x69, 0x90, 0x04, 0x0b);		    /* vpgatherdd: the index is no gpr */
+	GPRS(0, R(RCX) | R(R11), 0x0f, 0x05);				    /* syscall */
+	GPRS(R(RCX) | R(R11), 0, 0x48, 0x0f, 0x07);			    /* sysretq */
+	GPRS(0xffff, 0xffff, 0x48, 0xcf);				    /* iretq: a task's registers, for all it says */
+	GPRS(R(RAX) | R(RBX) | R(RCX) | R(RDX) | R(RSI), R(RAX) | R(RDX), 0x48, 0x0f, 0xc7, 0x0e); /* cmpxchg16b [rsi] */
+	assert_gprs((const uint8_t[]){ 0x60 }, 1, INSN_MODE32, 0xff, R(RSP)); /* pusha */
+	assert_gprs((const uint8_t[]){ 0x61 }, 1, INSN_MODE32, 0xff, 0xff);   /* popa */
+}
+
+/* --- memory, random: the interpreter sees every access --- */
+
+static uint64_t seed = 0x243f6a8885a308d3;
+
+static uint64_t rnd(void)
+{
+	seed ^= seed << 13;
+	seed ^= seed >> 7;
+	seed ^= seed << 17;
+	return seed * 0x2545f4914f6cdd1d;
+}
+
+static unsigned below(unsigned n)
+{
+	return (unsigned)(rnd() >> 33) % n;
+}
+
+struct seen {
+	uint64_t linear;
+	unsigned size;
+	bool write;
+};
+static struct seen seen[64];
+static unsigned seen_count;
+
+static void note(uint64_t linear, unsigned size, bool write)
+{
+	if (seen_count < sizeof(seen) / sizeof(seen[0]))
+		seen[seen_count++] = (struct seen){ linear, size, write };
+}
+
+/* Few registers, so that accesses meet. */
+static unsigned some_gpr(void)
+{
+	static const uint8_t gprs[] = { RAX, RBX, RBP, RSP, R12, R13 };
+
+	return gprs[below(sizeof(gprs))];
+}
+
+static int32_t some_disp(void)
+{
+	switch (below(8)) {
+	case 0: return (int32_t)below(9000) - 4500;
+	case 1: return (int32_t)below(512) - 256;
+	default: return (int32_t)below(16) * 8 - 64;
+	}
+}
+
+struct bytes {
+	uint8_t b[16];
+	unsigned n;
+};
+
+static void put(struct bytes *c, unsigned v)
+{
+	c->b[c->n++] = (uint8_t)v;
+}
+
+static void put32(struct bytes *c, uint32_t v)
+{
+	memcpy(c->b + c->n, &v, 4);
+	c->n += 4;
+}
+
+/* ModRM and what follows for a memory operand with @reg; a REX byte is at c->b[rex] for its bits. */
+static void put_memory_operand(struct bytes *c, unsigned rex, unsigned reg)
+{
+	unsigned base = some_gpr(), index = below(6) ? RSP : some_gpr();
+
+	c->b[rex] |= (uint8_t)((reg & 8) >> 1 | (index & 8) >> 2 | base >> 3);
+	switch (below(16)) {
+	case 0: /* RIP-relative: the rig's RIP is 0x1000 */
+		put(c, (reg & 7) << 3 | 5);
+		put32(c, 0x3000 + below(256));
+		return;
+	case 1:
+		put(c, (reg & 7) << 3 | 4);
+		put(c, 0x25);
+		put32(c, 0x4000 + below(256));
+		c->b[rex] &= (uint8_t)~3;
+		return;
+	default:
+		put(c, 0x80 | (reg & 7) << 3 | 4);
+		put(c, (index & 7) << 3 | (base & 7));
+		put32(c, (uint32_t)some_disp());
+	}
+}
+
+/* An instruction with a memory operand, of any size and direction. */
+static void memory_insn(struct bytes *c)
+{
+	static const struct {
+		uint8_t escape, opcode, ext, imm;
+	} forms[] = {
+		{ 0, 0x88, 0xff, 0 },	 { 0, 0x89, 0xff, 0 },	 { 0, 0x8a, 0xff, 0 },	 { 0, 0x8b, 0xff, 0 },
+		{ 0, 0x01, 0xff, 0 },	 { 0, 0x03, 0xff, 0 },	 { 0, 0x39, 0xff, 0 },	 { 0, 0x87, 0xff, 0 },
+		{ 0, 0x86, 0xff, 0 },	 { 0, 0x8d, 0xff, 0 },	 { 0x0f, 0xb6, 0xff, 0 }, { 0x0f, 0xbf, 0xff, 0 },
+		{ 0x0f, 0xb1, 0xff, 0 }, { 0x0f, 0xc1, 0xff, 0 }, { 0x0f, 0xa3, 0xff, 0 }, { 0x0f, 0xab, 0xff, 0 },
+		{ 0x0f, 0xba, 5, 1 },	 { 0x0f, 0xba, 4, 1 },	 { 0, 0xff, 0, 0 },	 { 0, 0xff, 6, 0 },
+		{ 0, 0x8f, 0, 0 },	 { 0, 0xf7, 2, 0 },	 { 0, 0xf7, 4, 0 },	 { 0, 0xc1, 4, 1 },
+		{ 0, 0x83, 7, 1 },	 { 0, 0xc6, 0, 1 },	 { 0x0f, 0x94, 0, 0 },	 { 0x0f, 0x44, 0xff, 0 },
+		{ 0x0f, 0x1f, 0, 0 },	 { 0x0f, 0xc3, 0xff, 0 }, { 0x0f, 0xc7, 1, 0 },	 { 0x0f, 0xa4, 0xff, 1 },
+	};
+	unsigned n = below(sizeof(forms) / sizeof(forms[0])), rex;
+
+	if (!below(24))
+		put(c, 0x67);
+	if (!below(24))
+		put(c, below(2) ? 0x64 : 0x65);
+	if (!below(6))
+		put(c, 0x66);
+	rex = c->n;
+	put(c, 0x40 | (below(2) && forms[n].opcode != 0xc7 ? 8 : 0)); /* the rig's devices have no 16 bytes */
+	if (forms[n].escape)
+		put(c, forms[n].escape);
+	put(c, forms[n].opcode);
+	put_memory_operand(c, rex, forms[n].ext == 0xff ? some_gpr() : forms[n].ext);
+	if (forms[n].imm)
+		put(c, below(256));
+}
+
+/* One that changes or uses RSP or a base register, or ends ranges. */
+static void other_insn(struct bytes *c)
+{
+	unsigned r = some_gpr();
+
+	switch (below(20)) {
+	case 0:
+	case 1:
+	case 2:
+		if (!below(8))
+			put(c, 0x66);
+		put(c, 0x40 | r >> 3);
+		put(c, 0x50 | (r & 7)); /* push */
+		break;
+	case 3:
+	case 4:
+		if (!below(8))
+			put(c, 0x66);
+		put(c, 0x40 | r >> 3);
+		put(c, 0x58 | (r & 7)); /* pop */
+		break;
+	case 5:
+		put(c, 0x6a);
+		put(c, below(256));
+		break;
+	case 6:
+	case 7: /* add, or, and, sub on rsp, with a constant */
+		put(c, 0x48);
+		put(c, 0x83);
+		put(c, 0xc4 | (below(2) ? 0 : 5) << 3);
+		put(c, (below(32) - 16) * 8);
+		break;
+	case 8:
+		put(c, below(3) ? 0x48 : 0x40);
+		put(c, 0x83);
+		put(c, 0xc0 | below(8) << 3 | RSP);
+		put(c, 0xf0);
+		break;
+	case 9: /* lea rsp */
+		put(c, 0x48);
+		put(c, 0x8d);
+		put(c, 0x40 | RSP << 3 | 4);
+		put(c, below(3) ? 0x24 : 0x20 | RBP);
+		put(c, below(256));
+		break;
+	case 10: /* mov to or from rsp */
+		put(c, 0x48 | r >> 3);
+		put(c, below(2) ? 0x89 : 0x8b);
+		put(c, 0xc0 | RSP << 3 | (r & 7));
+		break;
+	case 11:
+		put(c, 0x48);
+		put(c, below(2) ? 0x94 : 0x95); /* xchg rsp or rbp, rax */
+		break;
+	case 12: put(c, 0xc9); break;
+	case 13:
+		put(c, 0x48);
+		put(c, 0xff);
+		put(c, 0xc0 | below(2) << 3 | below(8)); /* inc, dec */
+		break;
+	case 14:
+		put(c, 0x70 | below(16)); /* jcc to what follows */
+		put(c, 0);
+		break;
+	case 15:
+		put(c, 0xc8); /* enter */
+		put(c, below(4) * 8);
+		put(c, 0);
+		put(c, below(3));
+		break;
+	case 16:
+		put(c, below(2) ? 0xa4 : 0xaa); /* strings */
+		break;
+	case 17:
+		put(c, 0x48 | r >> 3); /* add r, small */
+		put(c, 0x83);
+		put(c, 0xc0 | (r & 7));
+		put(c, below(16));
+		break;
+	case 18:
+		put(c, 0x9c); /* pushf */
+		break;
+	default:
+		if (below(2)) {
+			put(c, 0xe8); /* call what follows */
+			put32(c, 0);
+		} else {
+			put(c, below(2) ? 0xc3 : 0xc2); /* ret */
+			if (c->b[0] == 0xc2) {
+				put(c, below(4) * 8);
+				put(c, 0);
+			}
+		}
+	}
+}
+
+static bool inside(const struct seen *s, uint64_t base, int32_t lo, int32_t hi)
+{
+	return s->linear - (base + (uint64_t)(int64_t)lo) <= (uint64_t)((int64_t)hi - lo) - s->size &&
+	       (int64_t)hi - lo >= (int64_t)s->size;
+}
+
+/* The instruction @i was executed: are its accesses where they should be? */
+static void check_accesses(unsigned i, uint64_t gpr[TRACE_INSNS_MAX][16])
+{
+	const struct trace_insn *ti = &t.insn[i], *lead = &t.insn[ti->leader];
+	unsigned outside = 0, hits = 0;
+	char text[96];
+
+	assert_true(ti->leader <= i);
+	for (unsigned k = 0; k < seen_count; k++) {
+		const struct seen *s = &seen[k];
+		bool in = true;
+
+		switch (ti->how) {
+		case MEM_STACK:
+			in = inside(s, gpr[ti->leader][RSP], lead->stack_lo, lead->stack_hi);
+			break;
+		case MEM_GROUP:
+			in = inside(s, gpr[ti->leader][lead->in.base], lead->group_lo, lead->group_hi) &&
+			     lead->in.base == ti->in.base;
+			break;
+		case MEM_NONE:
+			in = ti->in.id == INSN_ID_MOVS || ti->in.id == INSN_ID_STOS || ti->in.id == INSN_ID_ENTER;
+			break;
+		default: break;
+		}
+		hits += in;
+		outside += !in;
+		if (s->write && !ti->also_explicit && ti->how != MEM_NONE)
+			in = in && ti->store && (ti->how != MEM_STACK || lead->stack_store) && (ti->how != MEM_GROUP || lead->group_store);
+		if (!in && !ti->also_explicit)
+			print_error("%u of %u: %s, access at %#llx, %u bytes\n", i, t.count, insn_print(&ti->in, 0x1000, text, sizeof(text)),
+				    (unsigned long long)s->linear, s->size);
+		assert_true(in || ti->also_explicit);
+	}
+	/* PUSH m and POP m: one access in the range, the other wherever. */
+	if (ti->also_explicit && rig.vector == RIG_NO_FAULT)
+		assert_true(hits >= 1 && outside <= seen_count - 1);
+}
+
+static void check_ranges(void)
+{
+	for (unsigned i = 0; i < t.count; i++) {
+		const struct trace_insn *ti = &t.insn[i];
+		unsigned stack = 0, group = 0;
+
+		for (unsigned k = i; k < t.count; k++) {
+			stack += t.insn[k].how == MEM_STACK && t.insn[k].leader == i;
+			group += t.insn[k].how == MEM_GROUP && t.insn[k].leader == i;
+		}
+		assert_int_equal(stack > 0, ti->stack_hi > ti->stack_lo);
+		assert_int_equal(group > 0, ti->group_hi > ti->group_lo);
+		assert_true(group != 1);
+		assert_true(stack <= 1 || ti->stack_hi - ti->stack_lo <= RANGE);
+		assert_true(ti->group_hi - ti->group_lo <= RANGE);
+	}
+}
+
+static uint64_t random_pointer(void)
+{
+	return 0x5000 + below(0x400) * 8;
+}
+
+static unsigned run_random_trace(void)
+{
+	static uint64_t gpr[TRACE_INSNS_MAX][16];
+	static struct bytes code[TRACE_INSNS_MAX];
+	unsigned i;
+
+	rig_reset(INSN_MODE64, 0);
+	rig.seen = note;
+	memset(rig.c->tlb, 0x80, sizeof(*rig.c->tlb)); /* nothing hits */
+	for (i = 0; i < RIG_PAGES; i++)
+		rig.page[i] = PAGE_MMIO;
+	for (i = 0; i < RIG_PAGES * FRAME_SIZE / 8; i++)
+		rig_poke(8 * i, 8, random_pointer());
+	for (i = 0; i < 16; i++)
+		rig.c->gpr[i] = random_pointer();
+	BEGIN();
+	for (unsigned n = 1 + below(TRACE_INSNS_MAX); t.count < n;) {
+		struct bytes c = { .n = 0 };
+
+		if (below(3))
+			memory_insn(&c);
+		else
+			other_insn(&c);
+		code[t.count] = c;
+		add_bytes(c.b, c.n); /* or not: [edi], say, where 66 made something else of it */
+	}
+	memory();
+	check_ranges();
+	for (i = 0; i < t.count; i++) {
+		uint64_t next;
+
+		memcpy(gpr[i], rig.c->gpr, sizeof(gpr[i]));
+		seen_count = 0;
+		next = rig.c->gpr[GPR_RIP] + code[i].n;
+		rig_step(code[i].b, code[i].n);
+		check_accesses(i, gpr);
+		if (rig.vector != RIG_NO_FAULT || rig.c->gpr[GPR_RIP] != next)
+			break;
+	}
+	return i;
+}
+
+static unsigned rounds = 20000;
+
+static void all_accesses_of_random_runs_lie_in_their_ranges(void **state)
+{
+	unsigned long executed = 0;
+
+	for (unsigned n = 0; n < rounds; n++)
+		executed += run_random_trace();
+	assert_true(executed > rounds * 3ul); /* not only first instructions */
+}
+
+int main(int argc, char **argv)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(flags_that_are_defined_anew_are_dead),
+		cmocka_unit_test(flags_that_are_read_are_live_up_to_their_definition),
+		cmocka_unit_test(inc_leaves_the_carry_alone),
+		cmocka_unit_test(shift_by_cl_keeps_flags_alive_but_asks_for_none),
+		cmocka_unit_test(shift_by_a_constant_defines_flags_unless_it_is_zero),
+		cmocka_unit_test(rotation_through_the_carry_reads_it_whatever_is_wanted),
+		cmocka_unit_test(repeated_comparison_may_compare_nothing),
+		cmocka_unit_test(undefined_flags_stay_alive_but_that_of_logic),
+		cmocka_unit_test(branch_in_the_middle_may_want_all_flags),
+		cmocka_unit_test(with_exact_flags_live_where_an_instruction_may_fault),
+		cmocka_unit_test(flags_at_an_address_are_live_unless_its_code_tells),
+		cmocka_unit_test(pushes_share_one_check),
+		cmocka_unit_test(pops_and_return_share_one_check),
+		cmocka_unit_test(red_zone_lies_below_rsp),
+		cmocka_unit_test(constants_added_to_rsp_keep_the_range),
+		cmocka_unit_test(other_changes_of_rsp_end_the_range),
+		cmocka_unit_test(push_and_pop_of_rsp_itself),
+		cmocka_unit_test(leave_pops_elsewhere),
+		cmocka_unit_test(operands_of_push_pop_and_call_have_two_ways),
+		cmocka_unit_test(range_that_grows_too_wide_begins_anew),
+		cmocka_unit_test(access_far_from_rsp_is_single),
+		cmocka_unit_test(operands_on_one_register_are_a_group),
+		cmocka_unit_test(group_ends_where_its_register_changes),
+		cmocka_unit_test(group_that_grows_too_wide_begins_anew),
+		cmocka_unit_test(conditional_store_does_not_widen_a_group_of_loads),
+		cmocka_unit_test(operands_that_share_no_check_are_single),
+		cmocka_unit_test(bit_test_with_a_constant_is_an_ordinary_operand),
+		cmocka_unit_test(what_accesses_nothing_through_modrm_has_none),
+		cmocka_unit_test(interpreted_instruction_ends_all_ranges),
+		cmocka_unit_test(what_changes_address_spaces_ends_all_ranges),
+		cmocka_unit_test(extreme_displacements_do_not_overflow),
+		cmocka_unit_test(registers_of_instructions),
+		cmocka_unit_test(all_accesses_of_random_runs_lie_in_their_ranges),
+	};
+
+	if (argc > 1)
+		rounds = (unsigned)strtoul(argv[1], NULL, 0);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
