@@ -51,7 +51,7 @@ static const struct state_field vcpu_fields[] = {
 	U(debug_pending), U(shadow),
 	U(exception_pending), U(exception_vector), U(exception_has_error), U(exception_error),
 	U(extint_pending), U(extint_vector),
-	O(pv_system_time), O(pv_wall_clock), O(pv_steal_time), O(pv_eoi), O(pv_kicked),
+	O(pv_system_time), O(pv_wall_clock), O(pv_steal_time), O(pv_eoi), O(pv_called), O(pv_kicked),
 	STATE_END,
 };
 

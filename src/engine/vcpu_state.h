@@ -87,6 +87,7 @@ struct vcpu_state {
 	uint8_t extint_pending, extint_vector; /* injected, not yet delivered */
 	/* KVM's paravirtual MSRs, as written; the wall clock's is the same for all vCPUs of a VM */
 	uint64_t pv_system_time, pv_wall_clock, pv_steal_time, pv_eoi;
+	uint8_t pv_called; /* it has made a hypercall, and may do so again wherever it goes on */
 	uint8_t pv_kicked; /* KVM_HC_KICK_CPU came while it was not halted: its next HLT is over at once */
 };
 

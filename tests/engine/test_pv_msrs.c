@@ -577,12 +577,17 @@ static void the_state_has_what_the_guest_has_set_up(void **state)
 	assert_true(wr(WALL_CLOCK, AREA + 0x40));
 	assert_true(wr(STEAL_TIME, (AREA + 0x80) | 1));
 	assert_true(wr(PV_EOI, (AREA + 0xc0) | 1));
+	s = get();
+	assert_int_equal(s->pv_called, 0);
+	free(s);
+	call(false, HC_POLL, 0, 0, 0, 0);
 	sys.c->pv.kicked = true;
 	s = get();
+	assert_int_equal(s->pv_called, 1);
 	start("v3");
 	sys_poke(AREA, 8, 7);
 	assert_int_equal(cpu_set_state(sys.c, s), 0);
-	assert_true(sys.c->pv.kicked);
+	assert_true(sys.c->pv.kicked && sys.c->pv.called);
 	sys.c->pv.kicked = false;
 	assert_true(reads_as(SYSTEM_TIME, AREA | 1));
 	is_vm_time(AREA);
@@ -621,6 +626,7 @@ static void states_that_cannot_be_are_refused(void **state)
 	REFUSED(s->pv_steal_time = AREA | 3);
 	REFUSED(s->pv_eoi = AREA | 2);
 	REFUSED(s->pv_kicked = 2);
+	REFUSED(s->pv_called = 2);
 	start("v3,-kvm");
 	REFUSED(s->pv_steal_time = AREA | 1);
 	REFUSED(s->pv_eoi = AREA | 1);

@@ -163,16 +163,34 @@ static void undefined_flags_stay_alive_but_that_of_logic(void **state)
 	assert_int_equal(t.insn[0].live_in, FL_ALL & ~FL_CF);
 }
 
-static void branch_in_the_middle_may_want_all_flags(void **state)
+static void branch_in_the_middle_wants_what_its_target_wants(void **state)
 {
 	BEGIN();
 	I(0x01, 0xd8); /* add eax, ebx */
 	I(0x74, 0x10); /* je */
+	I(0xff, 0xc0); /* inc eax */
+	I(0x0f, 0x92, 0xc1); /* setb cl */
+	I(0x39, 0xd8); /* cmp eax, ebx */
+	t.insn[1].live_taken = FL_OF;
+	flags(0, false);
+	assert_int_equal(t.insn[2].live_in, FL_CF);
+	assert_int_equal(t.insn[1].live_out, FL_CF | FL_OF);
+	assert_int_equal(t.insn[1].live_in, FL_CF | FL_OF | FL_ZF);
+	assert_int_equal(t.insn[0].live_in, 0);
+	t.insn[1].live_taken = 0;
+	flags(0, false);
+	assert_int_equal(t.insn[1].live_in, FL_CF | FL_ZF);
+}
+
+static void other_transfers_in_the_middle_want_all_flags(void **state)
+{
+	BEGIN();
+	I(0x01, 0xd8); /* add eax, ebx */
+	I(0xe2, 0x10); /* loop */
 	I(0x39, 0xd8); /* cmp eax, ebx */
 	flags(0, false);
 	assert_int_equal(t.insn[1].live_out, FL_ALL);
-	assert_int_equal(t.insn[1].live_in, FL_ALL);
-	assert_int_equal(t.insn[0].live_in, 0);
+	assert_int_equal(t.insn[0].live_out, FL_ALL);
 	BEGIN();
 	I(0x01, 0xd8);	     /* add eax, ebx */
 	I(0x0f, 0x01, 0xcb); /* stac ends a block, but transfers nothing */
@@ -221,15 +239,56 @@ static void flags_at_an_address_are_live_unless_its_code_tells(void **state)
 	assert_int_equal(LIVE(0, 0x39, 0xd8), FL_ALL);
 	assert_int_equal(LIVE(8, 0x83, 0xd0, 0x00), FL_CF);		/* adc */
 	assert_int_equal(LIVE(8, 0xff, 0xc0, 0x72, 0x00), FL_CF);	/* inc; jb */
-	assert_int_equal(LIVE(8, 0x74, 0x00, 0x39, 0xd8), FL_ALL);	/* je */
+	assert_int_equal(LIVE(8, 0x74, 0x70, 0x39, 0xd8), FL_ALL);	/* je to who knows where */
+	assert_int_equal(LIVE(8, 0x74, 0x00, 0x39, 0xd8), FL_ZF);	/* je to what follows */
 	assert_int_equal(LIVE(8, 0xc3, 0x39, 0xd8), FL_ALL);		/* ret */
 	assert_int_equal(LIVE(8, 0x89), FL_ALL);			/* cut off */
 	assert_int_equal(LIVE(8, 0x0f, 0x0b, 0x39, 0xd8), FL_ALL);	/* ud2 */
 	assert_int_equal(LIVE(8, 0x06, 0x39, 0xd8), FL_ALL);		/* no instruction */
 	assert_int_equal(flags_live_at(NULL, 0, INSN_MODE64, 8), FL_ALL);
+	assert_int_equal(LIVE(8, 0xeb, 0x01, 0x90, 0x39, 0xd8), 0);	/* jmp over the nop */
+	assert_int_equal(LIVE(8, 0xeb, 0xfd, 0x90, 0x39, 0xd8), FL_ALL); /* jmp to before the start */
+	assert_int_equal(flags_live_at((const uint8_t[]){ 0x74, 0x00, 0x39, 0xd8 }, 4, INSN_MODE32, 8), FL_ALL); /* it may wrap */
 	/* What was asked for before it is defined counts, what comes later does not. */
 	assert_int_equal(LIVE(8, 0xf8, 0x0f, 0x92, 0xc0, 0x39, 0xd8), 0);		  /* clc; setb; cmp */
 	assert_int_equal(LIVE(8, 0x0f, 0x94, 0xc0, 0x39, 0xd8, 0x0f, 0x92, 0xc0), FL_ZF); /* sete; cmp; setb */
+}
+
+static void flags_that_only_go_round_a_loop_are_dead(void **state)
+{
+	/* dec ecx; jne back; cmp */
+	assert_int_equal(LIVE(8, 0xff, 0xc9, 0x75, 0xfc, 0x39, 0xd8), 0);
+	/* dec ecx; jne back; setb: the carry is live all the way */
+	assert_int_equal(LIVE(8, 0xff, 0xc9, 0x75, 0xfc, 0x0f, 0x92, 0xc0, 0x39, 0xd8), FL_CF);
+	/* a loop without a way out */
+	assert_int_equal(LIVE(8, 0x90, 0xeb, 0xfd), 0);
+	assert_int_equal(LIVE(8, 0xe2, 0xfe), FL_ALL); /* loop; and then there is nothing */
+	/* Come there once with ZF undefined, and once with all but CF. */
+	assert_int_equal(LIVE(16, 0x39, 0xd8, 0x74, 0x02, 0xf8, 0x90, 0x0f, 0x92, 0xc0, 0x39, 0xd8), 0);
+	assert_int_equal(LIVE(16, 0x0f, 0x94, 0xc2, 0xf8, 0x74, 0x02, 0x90, 0x90, 0x0f, 0x92, 0xc0, 0x39, 0xd8), FL_ZF);
+}
+
+static void lines_that_were_looked_at_are_told(void **state)
+{
+	uint8_t page[256];
+	uint64_t lines = 1ull << 40;
+
+	memset(page, 0x90, sizeof(page));
+	memcpy(page + 70, "\x74\x3a", 2);  /* je 130 */
+	memcpy(page + 72, "\x39\xd8", 2);  /* cmp */
+	memcpy(page + 130, "\x39\xd8", 2); /* cmp */
+	assert_int_equal(flags_live_in(page, sizeof(page), 70, INSN_MODE64, 8, &lines), FL_ZF);
+	assert_int_equal(lines, 1ull << 40 | 6);
+	lines = 0;
+	memcpy(page + 127, "\x39\xd8", 2);
+	assert_int_equal(flags_live_in(page, sizeof(page), 127, INSN_MODE64, 8, &lines), 0);
+	assert_int_equal(lines, 6);
+	lines = 0;
+	assert_int_equal(flags_live_in(page, 128, 127, INSN_MODE64, 8, &lines), FL_ALL); /* cut off */
+	assert_int_equal(lines, 2);
+	lines = 0;
+	assert_int_equal(flags_live_in(page, 200, 200, INSN_MODE64, 8, &lines), FL_ALL);
+	assert_int_equal(lines, 0);
 }
 
 /* --- memory, by hand --- */
@@ -1011,6 +1070,105 @@ static unsigned run_random_trace(void)
 	return i;
 }
 
+/* --- flags along paths, random: programs that differ in nothing but dead flags take the same way --- */
+
+enum { PROGRAM_INSNS = 12, PROGRAM_STEPS = 100 };
+
+static unsigned random_program(uint8_t *code)
+{
+	static const struct {
+		uint8_t n, b[4];
+	} forms[] = {
+		{ 2, { 0x39, 0xd8 } },		   /* cmp eax, ebx */
+		{ 2, { 0xff, 0xc9 } },		   /* dec ecx */
+		{ 2, { 0xff, 0xc0 } },		   /* inc eax */
+		{ 3, { 0x83, 0xd0, 0x05 } },	   /* adc eax, 5 */
+		{ 3, { 0x0f, 0x92, 0xc3 } },	   /* setb bl */
+		{ 3, { 0x0f, 0x94, 0xc0 } },	   /* sete al */
+		{ 3, { 0x0f, 0x40, 0xc2 } },	   /* cmovo eax, edx */
+		{ 3, { 0x0f, 0x48, 0xc2 } },	   /* cmovs eax, edx */
+		{ 2, { 0xd3, 0xe0 } },		   /* shl eax, cl */
+		{ 2, { 0xd1, 0xd0 } },		   /* rcl eax, 1 */
+		{ 3, { 0xc1, 0xc3, 0x03 } },	   /* rol ebx, 3 */
+		{ 1, { 0xf8 } },		   /* clc */
+		{ 1, { 0xf5 } },		   /* cmc */
+		{ 2, { 0x85, 0xc0 } },		   /* test eax, eax */
+		{ 3, { 0x0f, 0xa3, 0xd8 } },	   /* bt eax, ebx */
+		{ 2, { 0xf7, 0xe3 } },		   /* mul ebx */
+		{ 2, { 0x89, 0xd0 } },		   /* mov eax, edx */
+		{ 1, { 0x9f } },		   /* lahf */
+	};
+	unsigned start[PROGRAM_INSNS + 1], count = 4 + below(PROGRAM_INSNS - 3), at = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		start[i] = at;
+		if (below(3)) {
+			unsigned k = below(sizeof(forms) / sizeof(forms[0]));
+
+			memcpy(code + at, forms[k].b, forms[k].n);
+			at += forms[k].n;
+		} else {
+			code[at] = below(8) ? 0x70 + (uint8_t)below(16) : below(2) ? 0xeb : 0xe0 + (uint8_t)below(4);
+			at += 2;
+		}
+	}
+	start[count] = at;
+	for (unsigned i = 0; i < count; i++) {
+		unsigned to = start[below(count + 1)];
+
+		if ((code[start[i]] & 0xf0) == 0x70 || code[start[i]] == 0xeb || (code[start[i]] & 0xfc) == 0xe0)
+			code[start[i] + 1] = (uint8_t)(to - start[i] - 2);
+	}
+	return at;
+}
+
+/* Where it was after each step; stops behind its end. */
+static unsigned run_program(const uint8_t *code, unsigned size, const uint64_t gpr[16], uint32_t flags_in, uint64_t *way)
+{
+	unsigned n = 0;
+
+	rig_reset(INSN_MODE64, 0);
+	memcpy(rig.c->gpr, gpr, 16 * sizeof(gpr[0]));
+	rig.c->flags = cpu_flags_from(flags_in);
+	while (n < PROGRAM_STEPS && rig.c->gpr[GPR_RIP] - 0x1000 < size) {
+		unsigned at = (unsigned)(rig.c->gpr[GPR_RIP] - 0x1000);
+		struct insn in;
+
+		assert_true(insn_decode(code + at, size - at, INSN_MODE64, &in) > 0);
+		rig_step(code + at, in.len);
+		assert_int_equal(rig.vector, RIG_NO_FAULT);
+		way[n++] = rig.c->gpr[GPR_RIP];
+	}
+	return n;
+}
+
+static void programs_that_differ_in_dead_flags_run_alike(void **state)
+{
+	unsigned long some_dead = 0;
+
+	for (unsigned k = 0; k < 20000; k++) {
+		static uint64_t way[2][PROGRAM_STEPS];
+		uint64_t gpr[16], end[16];
+		uint8_t code[PROGRAM_INSNS * 4];
+		unsigned size = random_program(code), live = flags_live_in(code, size, 0, INSN_MODE64, 1 + below(40), NULL);
+		uint32_t flags_in = (uint32_t)rnd() & FL_ALL, other = flags_in ^ ((uint32_t)rnd() & FL_ALL & ~live), out;
+		unsigned steps;
+
+		for (unsigned i = 0; i < 16; i++)
+			gpr[i] = below(2) ? rnd() : below(40);
+		steps = run_program(code, size, gpr, flags_in, way[0]);
+		memcpy(end, rig.c->gpr, sizeof(end));
+		out = rig.c->flags;
+		assert_int_equal(run_program(code, size, gpr, other, way[1]), steps);
+		assert_memory_equal(way[0], way[1], steps * sizeof(way[0][0]));
+		assert_memory_equal(end, rig.c->gpr, sizeof(end));
+		if (steps < PROGRAM_STEPS) /* it left: all flags may be wanted there */
+			assert_int_equal(out, rig.c->flags);
+		some_dead += live != FL_ALL;
+	}
+	assert_true(some_dead > 5000);
+}
+
 static unsigned rounds = 20000;
 
 static void all_accesses_of_random_runs_lie_in_their_ranges(void **state)
@@ -1033,9 +1191,12 @@ int main(int argc, char **argv)
 		cmocka_unit_test(rotation_through_the_carry_reads_it_whatever_is_wanted),
 		cmocka_unit_test(repeated_comparison_may_compare_nothing),
 		cmocka_unit_test(undefined_flags_stay_alive_but_that_of_logic),
-		cmocka_unit_test(branch_in_the_middle_may_want_all_flags),
+		cmocka_unit_test(branch_in_the_middle_wants_what_its_target_wants),
+		cmocka_unit_test(other_transfers_in_the_middle_want_all_flags),
 		cmocka_unit_test(with_exact_flags_live_where_an_instruction_may_fault),
 		cmocka_unit_test(flags_at_an_address_are_live_unless_its_code_tells),
+		cmocka_unit_test(flags_that_only_go_round_a_loop_are_dead),
+		cmocka_unit_test(lines_that_were_looked_at_are_told),
 		cmocka_unit_test(pushes_share_one_check),
 		cmocka_unit_test(pops_and_return_share_one_check),
 		cmocka_unit_test(red_zone_lies_below_rsp),
@@ -1057,6 +1218,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(what_changes_address_spaces_ends_all_ranges),
 		cmocka_unit_test(extreme_displacements_do_not_overflow),
 		cmocka_unit_test(registers_of_instructions),
+		cmocka_unit_test(programs_that_differ_in_dead_flags_run_alike),
 		cmocka_unit_test(all_accesses_of_random_runs_lie_in_their_ranges),
 	};
 

@@ -7,7 +7,7 @@
  * for a random choice of flags that are wanted afterwards. Nothing else may come out differently, and
  * what is said to be not written has to be what it was. The first argument is the number of cases, the second a seed.
  */
-#include "tools/difftest/difftest.h"
+#include "difftest/difftest.h"
 
 #include "engine/soft/translate/analyse.h"
 
@@ -61,6 +61,7 @@ static bool analyse(const struct dt_case *c, struct facts *f)
 
 		if (len <= 0)
 			return false;
+		ti->live_taken = FL_ALL;
 		at += (unsigned)len;
 	}
 	f->live_out = rnd() & 1 ? FL_ALL : rnd() & FL_ALL;
@@ -103,7 +104,7 @@ static bool same_end(const struct dt_result *a, const struct dt_result *b)
 
 static bool same_memory(const struct dt_result *a, const struct dt_result *b)
 {
-	return a->diff_first == b->diff_first && a->diff_len == b->diff_len && a->diff_hash == b->diff_hash;
+	return a->lines == b->lines && a->diff_hash == b->diff_hash;
 }
 
 /*

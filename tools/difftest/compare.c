@@ -355,6 +355,17 @@ void ending_instruction(const struct dt_case *c, const struct dt_result *n, stru
 	}
 }
 
+bool compare_tiers(const struct dt_result soft[DT_TIERS], char *why, size_t len)
+{
+	const struct dt_state *i = &soft[DT_INTERP].out, *t = &soft[DT_TRANSLATE].out;
+
+	if (i->fip == t->fip && i->fdp == t->fdp && i->fop == t->fop)
+		return true;
+	snprintf(why, len, "  fip, fdp, fop: interp %llx %llx %x, translate %llx %llx %x\n", (unsigned long long)i->fip,
+		 (unsigned long long)i->fdp, i->fop, (unsigned long long)t->fip, (unsigned long long)t->fdp, t->fop);
+	return false;
+}
+
 bool compare_results(const struct dt_case *c, const struct dt_result *native, const struct dt_result *soft, char *why, size_t len)
 {
 	static const char *const names[16] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",

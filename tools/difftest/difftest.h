@@ -79,6 +79,8 @@ struct dt_state {
 	uint16_t sel[SEG_COUNT];
 	uint16_t fcw, fsw;
 	uint8_t ftw;
+	uint16_t fop; /* with fip and fdp: of engine soft alone, 0 before each case */
+	uint64_t fip, fdp;
 	uint32_t mxcsr;
 	uint8_t st[8][16];
 	uint8_t xmm[16][16];
@@ -208,18 +210,24 @@ void native_run(const struct dt_case *cases, unsigned n, struct dt_result *resul
 void native_finish(void);
 
 /* --- soft.c --- */
-bool soft_has_translator(void);
 int soft_init(bool low, const struct soft_tuning *tuning); /* of the translator's */
 void soft_run(const struct dt_case *c, enum dt_tier tier, struct dt_result *r);
+uint64_t soft_instructions(void); /* that the interpreter has executed, without those before an exception in their block */
 void soft_forget(enum dt_tier tier); /* what it has in its caches */
-/* Runs a program instruction by instruction, and says why one of them is not fair, as it stands there; or NULL. */
-const char *soft_unfair(const struct dt_case *c);
+/*
+ * Why a program that differs under @tier is not to be counted, or NULL. Runs it instruction by instruction, for one that is
+ * not fair as it stands there. A program that stores into itself may make flags live that were dead when it was translated: with
+ * exact flags it does not differ then.
+ */
+const char *soft_excuse(const struct dt_case *c, enum dt_tier tier, const struct dt_result *native);
 
 /* --- liveness.c --- */
 /* Arithmetic flags that are overwritten before they are read, on every path from the instruction at @rip of a case. */
 uint32_t dead_flags(const struct dt_case *c, uint64_t rip);
 
 /* --- compare.c --- */
+/* What the host does not show of its own: FIP, FDP and FOP have to be the same in both tiers. As compare_results. */
+bool compare_tiers(const struct dt_result soft[DT_TIERS], char *why, size_t len);
 /* True when all is equal; else @why gets one line for each difference. */
 bool compare_results(const struct dt_case *c, const struct dt_result *native, const struct dt_result *soft, char *why,
 		     size_t len);

@@ -496,8 +496,11 @@ const char *compare_excluded(const struct dt_case *c, const struct insn *in)
 		if (vendors_differ[i].id != in->id || vendors_differ[i].map != op->map ||
 		    vendors_differ[i].opcode != op->opcode)
 			continue;
-		if (vendors_differ[i].when(c, in))
-			return vendors_differ[i].why;
+		if (!vendors_differ[i].when(c, in))
+			continue;
+		while (i && !strcmp(vendors_differ[i].why, "the same"))
+			i--;
+		return vendors_differ[i].why;
 	}
 	return NULL;
 }

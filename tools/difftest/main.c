@@ -2,6 +2,8 @@
 /* difftest: options, the loop over batches, reports. */
 #include "difftest.h"
 
+#include "engine/soft/host/host.h"
+
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -45,9 +47,8 @@ static void usage(FILE *f)
 	      "                segments of all kinds from the LDT; both: 64,32; all: these four (all)\n"
 	      "                blocks64, blocks32: programs with branches, loops and calls; blocks: both\n"
 	      "  --tier T      interp, translate or both (both): what is compared with this CPU\n"
-	      "  --exact       arithmetic flags that nobody reads are compared in exceptions, too\n"
-	      "  --cache KIB   size of the translator's code cache (4096)\n"
-	      "  --flush N     it is thrown away after every N blocks (0: never)\n"
+	      "  --soft OPT    options of engine soft, as behind \"soft,\" on subring's command line; with flags=exact,\n"
+	      "                arithmetic flags that nobody reads are compared in exceptions, too (hot=0,cache=4096)\n"
 	      "  --row NAME    only this mnemonic, as the opcode table has it\n"
 	      "  --block N     straight lines of N instructions, at most 16 (1)\n"
 	      "  --list        list how often each row ran\n"
@@ -147,6 +148,7 @@ static bool uses_vectors(const struct dt_case *c)
 }
 
 static uint64_t completed;
+static uint64_t endings[33]; /* by vector; 32: other ways */
 
 /* Why blocks that differ do not count, and how many. */
 static struct {
@@ -209,9 +211,13 @@ static void print_smaller(const struct dt_case *whole, enum dt_tier tier)
 static void report(const struct dt_case *c, const struct dt_result *native, const struct dt_result *soft, unsigned tier,
 		   const char *why)
 {
+	bool shrinks = c->program && *why && !args.whole && !args.dropping;
+
 	printf("%s: ", tier_names[tier]);
-	print_case(c);
-	if (!c->program || args.one || args.whole) {
+	if (shrinks && !args.one) {
+		printf("block #%" PRIu64 " differs\n", c->index);
+	} else {
+		print_case(c);
 		print_state("before", &c->in);
 		if (uses_vectors(c))
 			print_vectors(&c->in);
@@ -219,7 +225,7 @@ static void report(const struct dt_case *c, const struct dt_result *native, cons
 	if (args.one)
 		print_results(native, soft);
 	fputs(why, stdout);
-	if (c->program && *why && !args.whole && !args.dropping)
+	if (shrinks)
 		print_smaller(c, (enum dt_tier)tier);
 	fflush(stdout);
 }
@@ -239,6 +245,7 @@ static unsigned run_batch(uint64_t first, unsigned n, uint64_t shown)
 	static struct dt_result native[DT_BATCH];
 	static struct dt_result soft[DT_TIERS];
 	static unsigned reports;
+	static uint64_t told = ~0ull; /* the program of the last report */
 	static char why[16384];
 	unsigned bad = 0;
 
@@ -248,8 +255,8 @@ static unsigned run_batch(uint64_t first, unsigned n, uint64_t shown)
 	for (unsigned i = 0; i < n; i++) {
 		const struct dt_case *c = &cases[i];
 		struct coverage *count = &coverage[c->row][c->kind];
-		const char *excuse;
-		bool equal = true, tell;
+		const char *excuse = NULL;
+		bool equal = true;
 
 		count->run++;
 		if (native[i].vector == DT_STUCK) {
@@ -265,16 +272,24 @@ static unsigned run_batch(uint64_t first, unsigned n, uint64_t shown)
 			if (!args.tier[t])
 				continue;
 			equal = compare_results(c, &native[i], &soft[t], why, sizeof(why));
-			excuse = !equal && c->program ? soft_unfair(c) : NULL;
+			excuse = !equal && c->program ? soft_excuse(c, (enum dt_tier)t, &native[i]) : NULL;
 			if (excuse) {
 				count_unfair(excuse);
 				equal = true;
 				break;
 			}
-			tell = !equal && reports++ < args.max_reports;
-			if (tell)
+			if (equal || (c->program && c->index / DT_RUNS == told))
+				continue; /* the other runs of a program have little to add */
+			told = c->program ? c->index / DT_RUNS : ~0ull;
+			if (reports++ < args.max_reports)
 				report(c, &native[i], soft, t, why);
 		}
+		if (equal && !excuse && args.tier[DT_INTERP] && args.tier[DT_TRANSLATE] && !compare_tiers(soft, why, sizeof(why))) {
+			equal = false;
+			if (reports++ < args.max_reports)
+				report(c, &native[i], soft, DT_TRANSLATE, why);
+		}
+		endings[native[i].vector < 32 ? native[i].vector : 32]++;
 		if (native[i].vector == EXC_BP) {
 			count->completed++;
 			completed++;
@@ -328,6 +343,21 @@ static bool parse_tier(const char *text)
 	return args.tier[DT_INTERP] || args.tier[DT_TRANSLATE];
 }
 
+static bool parse_soft(const char *text)
+{
+	struct soft_options options;
+	struct error err = { 0 };
+	char all[256];
+
+	snprintf(all, sizeof(all), "hot=0,cache=4096,%s", text);
+	if (soft_options_parse(all, &options, &err)) {
+		fprintf(stderr, "difftest: --soft %s: no such option\n", text);
+		return false;
+	}
+	args.tuning = options.tuning;
+	return true;
+}
+
 static bool parse_drop(char *text)
 {
 	char *low = strchr(text, ':');
@@ -348,9 +378,8 @@ static int parse(int argc, char **argv, struct dt_options *o)
 		{ "row", required_argument, NULL, 'r' },   { "list", no_argument, NULL, 'l' },
 		{ "json", no_argument, NULL, 'j' },	   { "reports", required_argument, NULL, 'n' },
 		{ "block", required_argument, NULL, 'b' }, { "tier", required_argument, NULL, 't' },
-		{ "exact", no_argument, NULL, 'e' },	   { "whole", no_argument, NULL, 'w' },
-		{ "drop", required_argument, NULL, 'd' },  { "cache", required_argument, NULL, 'k' },
-		{ "flush", required_argument, NULL, 'f' },
+		{ "soft", required_argument, NULL, 'o' },  { "whole", no_argument, NULL, 'w' },
+		{ "drop", required_argument, NULL, 'd' },
 		{ "help", no_argument, NULL, 'h' },	   { 0 },
 	};
 	int opt;
@@ -372,9 +401,10 @@ static int parse(int argc, char **argv, struct dt_options *o)
 			if (!parse_tier(optarg))
 				return -1;
 			break;
-		case 'e': args.tuning.exact_flags = true; break;
-		case 'k': args.tuning.cache_kib = (uint32_t)strtoul(optarg, NULL, 0); break;
-		case 'f': args.tuning.flush_every = (uint32_t)strtoul(optarg, NULL, 0); break;
+		case 'o':
+			if (!parse_soft(optarg))
+				return -1;
+			break;
 		case 'w': args.whole = true; break;
 		case 'd':
 			if (!parse_drop(optarg))
@@ -394,6 +424,14 @@ static int parse(int argc, char **argv, struct dt_options *o)
 		}
 	}
 	return optind == argc && (!args.dropping || (args.one && o->programs)) ? 0 : -1;
+}
+
+/* By which vectors cases ended. */
+static void print_endings(void)
+{
+	for (unsigned i = 0; i < 33; i++)
+		if (endings[i])
+			printf("ended by %s %u: %" PRIu64 "\n", i < 32 ? "vector" : "other than", i, endings[i]);
 }
 
 static void print_list(void)
@@ -447,9 +485,7 @@ int main(int argc, char **argv)
 
 	allow_termination();
 	parse_tier("both");
-	args.tuning = SOFT_TUNING_DEFAULT;
-	args.tuning.hot = 0;
-	args.tuning.cache_kib = 4096;
+	parse_soft("");
 	if (parse(argc, argv, &o)) {
 		usage(stderr);
 		return STATUS_USAGE;
@@ -491,8 +527,10 @@ int main(int argc, char **argv)
 	native_finish();
 	clock_gettime(CLOCK_MONOTONIC, &t1);
 	seconds = (double)(t1.tv_sec - t0.tv_sec) + (double)(t1.tv_nsec - t0.tv_nsec) / 1e9;
-	if (args.list)
+	if (args.list) {
 		print_list();
+		print_endings();
+	}
 	if (args.json) {
 		printf("{\"seed\": %" PRIu64 ", \"executed\": %" PRIu64 ", \"completed\": %" PRIu64
 		       ", \"different\": %" PRIu64 ", \"rows\": %u, \"seconds\": %.1f}\n",
@@ -501,6 +539,8 @@ int main(int argc, char **argv)
 		print_bad_rows();
 		printf("%" PRIu64 " executed, %" PRIu64 " of them without exception, %" PRIu64 " differ, %.1f s\n", done,
 		       completed, bad, seconds);
+		if (args.tier[DT_INTERP] && o.programs)
+			printf("over %" PRIu64 " instructions, by the interpreter's count\n", soft_instructions());
 		for (unsigned i = 0; unfair[i].count; i++)
 			printf("not counted: %" PRIu64 " blocks, %s\n", unfair[i].count, unfair[i].why);
 	}

@@ -149,7 +149,7 @@ static void choose_address(struct address *a, const struct opcode *op)
 	unsigned step = vector ? (one_in(2) ? 32 : 16) : 8 >> below(3), k = below(16);
 
 	*a = (struct address){ .base = -1, .index = -1, .scale = below(4) };
-	if (k < 2 && !vsib) {
+	if ((k < 2 && !vsib) || (op->attr & OP_ALIGN && !one_in(4))) { /* bases are often not aligned to 16 */
 		a->absolute = true;
 		a->linear = DT_DATA + 64 + below(2 * DT_PAGE / 32 - 4) * 32;
 		if (one_in(8))
@@ -246,6 +246,13 @@ static bool fits(const struct insn *in)
 	case INSN_ID_WRGSBASE:
 	case INSN_ID_STD:
 	case INSN_ID_BOUND: return one_in(4);
+	case INSN_ID_SHA1RNDS4: /* where AMD and Intel differ if it is not aligned */
+	case INSN_ID_SHA1NEXTE:
+	case INSN_ID_SHA1MSG1:
+	case INSN_ID_SHA1MSG2:
+	case INSN_ID_SHA256RNDS2:
+	case INSN_ID_SHA256MSG1:
+	case INSN_ID_SHA256MSG2: return !(in->flags & INSN_MEM);
 	default: return op->opnd[1].kind != OPND_VM || one_in(8);
 	}
 }
@@ -582,6 +589,7 @@ static struct patchable {
 	int label;
 	uint8_t kind;
 	uint8_t r;
+	uint8_t unit; /* of its instruction and of all stores to it: one without the other stores into something else */
 	bool there; /* its instruction has been made */
 } patchable[16];
 static unsigned patchables;
@@ -600,6 +608,7 @@ static struct patchable *patchable_new(void)
 	*p = (struct patchable){ .label = label_new(), .kind = (uint8_t)below(PATCH_KINDS), .r = (uint8_t)free_register() };
 	if (p->label == NO_LABEL)
 		return NULL;
+	p->unit = (uint8_t)prog.units++;
 	patchables++;
 	return p;
 }
@@ -607,6 +616,7 @@ static struct patchable *patchable_new(void)
 static void make_patchable(struct patchable *p)
 {
 	uint8_t jcc[2] = { (uint8_t)(0x70 | below(16)), 0 };
+	unsigned start = prog.count;
 	struct item *it;
 	int over;
 
@@ -628,6 +638,8 @@ static void make_patchable(struct patchable *p)
 			;
 		label_here(over);
 	}
+	if (prog.count > start)
+		prog.item[start].unit = p->unit;
 }
 
 bool piece_patchable(void)
@@ -681,6 +693,7 @@ static void store_to(const struct patchable *p)
 	it->fix_size = 4;
 	it->label = (int8_t)p->label;
 	it->plus = (int32_t)at + (prog.in_alias ? 0 : DT_ALIAS);
+	it->unit = p->unit;
 	prog.stores_code = true;
 }
 
@@ -707,30 +720,52 @@ static void serialize(void)
 	unite(start);
 }
 
-bool piece_store_code(void)
+static void store_code(const struct patchable *p)
 {
-	struct patchable *p = patchables && one_in(2) ? &patchable[below(patchables)] : patchable_new();
 	unsigned start = prog.count;
 	struct item *it;
 	int next;
 
-	if (!p || !room())
-		return false;
 	store_to(p);
 	if (!prog.in_alias) {
 		serialize();
 		unite(start);
-	} else if (!one_in(3)) { /* a jump is enough for a store by the same address */
+	} else if (!one_in(3)) {
 		next = label_new();
 		it = next == NO_LABEL ? NULL : program_add((const uint8_t[]){ 0xeb, 0 }, 2);
 		if (!it)
-			return true;
+			return;
 		it->fix = FIX_REL;
 		it->fix_at = it->fix_size = 1;
 		it->label = (int8_t)next;
 		label_here(next);
 	}
+}
+
+bool piece_store_code(void)
+{
+	struct patchable *p = patchables && one_in(2) ? &patchable[below(patchables)] : patchable_new();
+
+	if (!p || !room())
+		return false;
+	store_code(p);
 	return true;
+}
+
+int piece_patch_begin(void)
+{
+	struct patchable *p = room() ? patchable_new() : NULL;
+
+	if (!p)
+		return -1;
+	make_patchable(p);
+	return (int)(p - patchable);
+}
+
+void piece_patch_end(int which)
+{
+	if (which >= 0 && room())
+		store_code(&patchable[which]);
 }
 
 void pieces_finish(void)

@@ -261,7 +261,7 @@ static void close_loop(unsigned form, unsigned r, unsigned n, int head)
 static void loop(unsigned depth)
 {
 	unsigned r, n = one_in(8) ? 20 + below(60) : 2 + below(depth ? 4 : 8), form = below(4), outer = flow.loop, first, unit, start, tail;
-	int head = label_new();
+	int head = label_new(), patch;
 
 	for (r = 0; r < 16 && !(prog.counters >> r & 1); r++)
 		;
@@ -279,7 +279,9 @@ static void loop(unsigned depth)
 	flow.loop = ++flow.loops;
 	label_here(head);
 	first = prog.bytes;
+	patch = prog.proto.stores_code && one_in(2) ? piece_patch_begin() : -1;
 	sequence(2 + below(5), depth + 1);
+	piece_patch_end(patch);
 	land(2);
 	tail = prog.count;
 	if (form == 4 && prog.bytes - first < 90) /* LOOP, LOOPE, LOOPNE */
@@ -363,17 +365,17 @@ static void sequence(unsigned pieces, unsigned depth)
 
 		if (k < 9)
 			forward_branch();
-		else if (k < 13 && depth < DEPTH_MAX)
+		else if (k < (prog.proto.stores_code ? 17 : 13) && depth < DEPTH_MAX)
 			loop(depth);
-		else if (k < 16)
-			call();
 		else if (k < 18)
+			call();
+		else if (k < 20)
 			indirect();
-		else if (k < 21)
+		else if (k < 23)
 			piece_string();
-		else if (k < 29)
+		else if (k < 31)
 			piece_special(depth);
-		else if (k < 33 && prog.stores_code)
+		else if (k < 37 && prog.proto.stores_code)
 			one_in(2) ? piece_store_code() : piece_patchable();
 		else
 			for (unsigned t = 0; t < 24 && !piece_random(); t++)
@@ -531,7 +533,7 @@ static void choose_place(struct dt_case *c)
 	default: c->code = border + below(DT_PAGE - DT_BYTES - 16);
 	}
 	c->avail = (uint16_t)(end - c->code < DT_BYTES ? end - c->code : DT_BYTES);
-	prog.in_alias = one_in(prog.stores_code ? 2 : 4);
+	prog.in_alias = one_in(c->stores_code ? 2 : 4);
 	if (prog.in_alias)
 		c->code += DT_ALIAS;
 	c->in.rip = c->code;
@@ -550,7 +552,7 @@ static void make(uint64_t group)
 	while (!(kinds >> c->kind & 1));
 	c->program = true;
 	random_state(c);
-	prog.stores_code = c->stores_code = one_in(8);
+	c->stores_code = one_in(8);
 	choose_place(c);
 	choose_roles();
 	prog.first_bases = prog.bases;

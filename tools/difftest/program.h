@@ -56,6 +56,9 @@ bool piece_special(unsigned depth); /* stack frames, POPF, divisions, pointers t
 /* An instruction that may be patched later (label on its byte @*plus); and a store to one. */
 bool piece_patchable(void);
 bool piece_store_code(void);
+/* Around the body of a loop: what runs first is stored to at the end, and runs again. */
+int piece_patch_begin(void);
+void piece_patch_end(int which);
 void pieces_reset(void);
 void pieces_finish(void); /* labels that stores to code wait for */
 /* Appends MOV of a 32-bit immediate, the address of a label, to register @r. */

@@ -24,7 +24,7 @@ static bool still_differs(uint64_t first, uint64_t index, enum dt_tier tier, con
 		soft_run(c, tier, &soft);
 	}
 	differs = !compare_results(c, &native, &soft, why, sizeof(why));
-	return differs && !soft_unfair(c);
+	return differs && !soft_excuse(c, tier, &native);
 }
 
 uint64_t shrink(struct dt_case *c, enum dt_tier tier, struct program_drop *drop)

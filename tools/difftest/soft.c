@@ -42,7 +42,8 @@ struct side {
 	unsigned tables;
 	bool dead_flags;
 };
-static struct side side[DT_TIERS];
+enum { EXACT = DT_TIERS, SIDES }; /* the translator with flags=exact, for soft_excuse */
+static struct side side[SIDES];
 static struct side *volatile running;
 static volatile sig_atomic_t ticks;
 
@@ -153,11 +154,6 @@ static struct vcpu_segment segment(uint16_t selector, uint32_t attr)
 				      .attr = attr | ATTR_S | ATTR_DPL | ATTR_P | ATTR_G };
 }
 
-bool soft_has_translator(void)
-{
-	return true;
-}
-
 static void first_state(struct vcpu_state *s)
 {
 	s->cr0 = CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_PG;
@@ -215,8 +211,10 @@ int soft_init(bool low, const struct soft_tuning *tuning)
 	struct itimerval it = { .it_interval = { 1, 0 }, .it_value = { 1, 0 } };
 	struct soft_tuning interp = { .interp_only = true };
 	struct sigaction sa = { .sa_handler = on_alarm, .sa_flags = SA_ONSTACK | SA_RESTART };
+	struct soft_tuning exact = *tuning;
 	int r;
 
+	exact.exact_flags = true;
 	/* Before the translator's handlers, which pass on what is not theirs. */
 	sigaction(SIGALRM, &sa, NULL);
 	sa.sa_handler = on_crash;
@@ -226,6 +224,8 @@ int soft_init(bool low, const struct soft_tuning *tuning)
 	r = side_init(&side[DT_INTERP], low, &interp);
 	if (!r)
 		r = side_init(&side[DT_TRANSLATE], low, tuning);
+	if (!r)
+		r = side_init(&side[EXACT], low, &exact);
 	setitimer(ITIMER_REAL, &it, NULL);
 	return r;
 }
@@ -265,6 +265,9 @@ static void save_state(const struct cpu *cpu, struct dt_state *s)
 	s->fcw = x->fcw;
 	s->fsw = x->fsw;
 	s->ftw = x->ftw;
+	s->fop = x->fop;
+	s->fip = x->fip;
+	s->fdp = x->fdp;
 	s->mxcsr = x->mxcsr;
 	memcpy(s->st, x->st, sizeof(s->st));
 	memcpy(s->xmm, x->xmm, sizeof(s->xmm));
@@ -330,10 +333,8 @@ static void restore(struct side *v, const struct dt_case *c, struct dt_result *r
 		cpu_set_state(v->cpu, &v->base_state);
 }
 
-void soft_run(const struct dt_case *c, enum dt_tier tier, struct dt_result *r)
+static void run_side(struct side *v, const struct dt_case *c, struct dt_result *r)
 {
-	struct side *v = &side[tier];
-
 	prepare(v, c);
 	cpu_run(v->cpu);
 	save_state(v->cpu, &r->out);
@@ -346,6 +347,16 @@ void soft_run(const struct dt_case *c, enum dt_tier tier, struct dt_result *r)
 		r->cr2 = 0;
 	}
 	restore(v, c, r);
+}
+
+void soft_run(const struct dt_case *c, enum dt_tier tier, struct dt_result *r)
+{
+	run_side(&side[tier], c, r);
+}
+
+uint64_t soft_instructions(void)
+{
+	return side[DT_INTERP].cpu->insn_count;
 }
 
 /* Writes the code anew, as for a new case: what was decoded or translated of it is out of date. */
@@ -393,6 +404,8 @@ static const char *unfair_now(struct dt_case *one)
 			break;
 		one->bytes[n] = *p;
 	}
+	if (one->mode == INSN_MODE64 && (one->in.rip & ~0xfffull) == 0xffffffffff600000)
+		return "a call of the host kernel's vsyscall page";
 	if (insn_decode(one->bytes, n, one->mode, &in) <= 0)
 		return NULL;
 	if (in.id != INSN_ID_INT3 && !runs_natively(&opcode_table[in.row]))
@@ -406,7 +419,7 @@ static const char *unfair_now(struct dt_case *one)
 
 enum { STEPS_MAX = 20000 };
 
-const char *soft_unfair(const struct dt_case *c)
+static const char *unfair_step(const struct dt_case *c)
 {
 	static const struct engine_debug stepping = { .step = true };
 	struct side *v = &side[DT_INTERP];
@@ -432,4 +445,18 @@ const char *soft_unfair(const struct dt_case *c)
 	debug_rearm(v->cpu);
 	restore(v, c, &ignored);
 	return why;
+}
+
+const char *soft_excuse(const struct dt_case *c, enum dt_tier tier, const struct dt_result *native)
+{
+	static struct dt_result exact;
+	static char ignored[16384];
+	const char *why = unfair_step(c);
+
+	if (why || tier != DT_TRANSLATE || !c->stores_code || !side[tier].dead_flags)
+		return why;
+	run_side(&side[EXACT], c, &exact);
+	if (!compare_results(c, native, &exact, ignored, sizeof(ignored)))
+		return NULL;
+	return "a store into code makes flags live that the code before it overwrites";
 }

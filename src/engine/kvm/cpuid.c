@@ -220,12 +220,28 @@ static int set_all(struct kvm_engine *e, const struct kvm_cpuid2 *host, bool len
 	return 0;
 }
 
+/*
+ * Linux takes VMCALL where the vendor is Intel. On a processor of AMD's that is #UD, or KVM writes VMMCALL in its place with the guest's rights,
+ * which a kernel's text does not give. So a guest has no hypercalls there.
+ */
+static void hide_hypercalls(struct kvm_cpuid2 *host)
+{
+	const uint32_t calls = 1u << cpu_feature_list[FEAT_KVM_PV_UNHALT].bit | 1u << cpu_feature_list[FEAT_KVM_PV_IPI].bit |
+			       1u << cpu_feature_list[FEAT_KVM_PV_SCHED_YIELD].bit;
+
+	for (uint32_t i = 0; i < host->nent; i++)
+		if (host->entries[i].function == 0x40000001)
+			host->entries[i].eax &= ~calls;
+}
+
 int kvm_cpuid_init(struct kvm_engine *e, bool lenient, struct error *err)
 {
 	int r;
 	struct kvm_cpuid2 *host = host_cpuid(e->sys, &r);
 	struct kvm_cpuid2 *list = calloc(1, sizeof(*list) + KVM_CPUID_MAX * sizeof(list->entries[0]));
 
+	if (host && !e->caps.vmcall)
+		hide_hypercalls(host);
 	if (!host || !list)
 		r = error_set(err, host ? -ENOMEM : r, STATUS_HOST, "cannot ask KVM for the CPU features that it has", "%s",
 			      "use --engine soft", strerror(host ? ENOMEM : -r));

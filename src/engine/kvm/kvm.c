@@ -10,6 +10,7 @@
  */
 #include "engine/kvm/private.h"
 
+#include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -226,6 +227,14 @@ static int open_kvm(struct kvm_engine *e, struct error *err)
 	return 0;
 }
 
+/* CPUID leaf 1 ECX bit 5: VMCALL goes with it. */
+static bool has_vmx(void)
+{
+	unsigned a, b, c, d;
+
+	return __get_cpuid(1, &a, &b, &c, &d) && (c >> 5 & 1);
+}
+
 static int enable_caps(struct kvm_engine *e)
 {
 	const uint64_t quirks = KVM_X86_QUIRK_LINT0_REENABLED | KVM_X86_QUIRK_CD_NW_CLEARED | KVM_X86_QUIRK_LAPIC_MMIO_HOLE |
@@ -244,6 +253,7 @@ static int enable_caps(struct kvm_engine *e)
 		r = enable(e, KVM_CAP_X2APIC_API, KVM_X2APIC_API_USE_32BIT_IDS);
 	if (r)
 		return r;
+	c->vmcall = has_vmx();
 	c->sregs2 = check(e->vm, KVM_CAP_SREGS2);
 	c->xcrs = check(e->vm, KVM_CAP_XCRS);
 	c->irqfd = check(e->vm, KVM_CAP_IRQFD);

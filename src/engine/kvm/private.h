@@ -27,6 +27,7 @@ enum { KVM_DOORBELLS_MAX = 64, KVM_ROUTES_MAX = 255 /* KVM keeps the number in a
 /* What this host's KVM can do. */
 struct kvm_caps {
 	bool sregs2, xcrs, tsc_offset, smm, user_msr, msr_filter, readonly_mem, irqfd;
+	bool vmcall; /* the instruction with which a GenuineIntel guest makes hypercalls is this processor's */
 	uint64_t xcr0;	       /* components that XSAVE images can have, of those that the model has */
 };
 
@@ -58,6 +59,7 @@ struct kvm_vcpu {
 	bool slow; /* the timer is set to its long interval */
 	bool has_timer;
 	bool pending;	/* the exit in kr waits for its completion by another KVM_RUN */
+	bool pv_called; /* it may have made hypercalls: KVM does not tell */
 	bool shut_down; /* after a triple fault: VCPU_SHUTDOWN */
 	bool halt_told;
 	uint64_t halt_rip;

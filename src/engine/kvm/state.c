@@ -408,6 +408,7 @@ static bool under_way_valid(const struct vcpu_state *s)
 	return s->activity <= VCPU_SHUTDOWN && s->shadow <= 3 && s->exception_vector < 32 && s->exception_pending <= 1 &&
 	       s->exception_has_error <= 1 && s->nmi_pending <= 2 && s->nmi_masked <= 1 && s->smi_pending <= 1 &&
 	       s->in_smm <= 1 && s->init_pending <= 1 && s->sipi_pending <= 1 && s->extint_pending <= 1 && s->pv_kicked <= 1 &&
+	       s->pv_called <= 1 &&
 	       !(s->exception_pending && s->exception_vector == 2);
 }
 
@@ -432,6 +433,7 @@ int kvm_vcpu_get_state(struct engine_vcpu *base, struct vcpu_state *s)
 		r = kvm_apic_get(v, s);
 	if (!r)
 		r = events_get(v, mp.mp_state, s);
+	s->pv_called = v->pv_called;
 	return r;
 }
 
@@ -463,6 +465,7 @@ static int apply(struct kvm_vcpu *v, const struct vcpu_state *s)
 		return r;
 	if (s->pv_kicked)
 		kick_again(v);
+	v->pv_called = s->pv_called;
 	v->pending = false;
 	v->shut_down = s->activity == VCPU_SHUTDOWN;
 	v->extint_pending = s->extint_pending;
@@ -482,6 +485,8 @@ int kvm_vcpu_set_state(struct engine_vcpu *base, const struct vcpu_state *s)
 	if (!registers_valid(v, s) || !segments_valid(v, s) || !xsave_valid(v, s) || !under_way_valid(s) ||
 	    !pat_valid(s->pat))
 		return -EINVAL;
+	if (s->pv_called && !v->engine->caps.vmcall)
+		return -ENOTSUP; /* the guest's hypercalls would be invalid instructions */
 	r = kvm_vcpu_get_state(base, &before);
 	if (r)
 		return r;

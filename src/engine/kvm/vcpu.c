@@ -463,6 +463,7 @@ int kvm_vcpu_run(struct engine_vcpu *base)
 	}
 	if (v->pending)
 		answer(v);
+	v->pv_called |= v->engine->caps.vmcall;
 	while (!enter(v, &r))
 		;
 	base->run->extint_ready = v->kr->ready_for_interrupt_injection && !v->pending && !v->extint_pending;

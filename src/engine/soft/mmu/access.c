@@ -45,7 +45,7 @@ static bool is_lapic(const struct cpu *c, uint64_t gpa)
 
 /* Enters a translation for what it allows. @host is of the page's first byte. */
 static void fill(struct tlb_view *v, uint64_t linear, const struct walk *w, enum mmu_access access, const uint8_t *host,
-		 bool store)
+		 bool store, bool region)
 {
 	uint64_t page = linear & ~0xfffull, addend = (uint64_t)(uintptr_t)host - page;
 	unsigned i = tlb_index(linear);
@@ -62,6 +62,7 @@ static void fill(struct tlb_view *v, uint64_t linear, const struct walk *w, enum
 		e->read = page; /* what may be written may be read */
 	if (store)
 		e->write = page;
+	v->region[i / 64] = (v->region[i / 64] & ~(1ull << (i % 64))) | (uint64_t)region << (i % 64);
 	v->key[i] = w->keyed ? w->key + 1 : 0;
 	if (w->keyed)
 		v->keys |= 1u << w->key;
@@ -76,33 +77,25 @@ static void fill(struct tlb_view *v, uint64_t linear, const struct walk *w, enum
 	v->used = true;
 }
 
-/*
- * The page of @linear for @access in @view. Raises. @seg names the segment for a non-canonical
- * address.
- */
-static struct page page_get(struct cpu *c, unsigned seg, uint64_t linear, enum mmu_access access, enum mmu_view view)
+/* Whether the memory around @w->gpa is as tlb_view.region wants it. */
+static bool is_region(const struct cpu *c, const struct ram_slot *slot, const struct walk *w)
 {
-	struct tlb_view *v = &c->tlbs->now->view[view];
-	struct tlb_entry *e = &v->tlb.entry[tlb_index(linear)];
-	uint64_t page = linear & ~0xfffull, frame, gpa;
-	const struct ram_slot *slot;
-	struct walk w;
-	uint32_t error;
+	uint64_t start = w->gpa & ~(uint64_t)(TLB_REGION - 1);
+
+	/* Frames over a base are private one by one. */
+	return 1ull << w->shift >= TLB_REGION && c->vm->ram->fds.base < 0 && start >= slot->gpa &&
+	       slot->size >= TLB_REGION && start - slot->gpa <= slot->size - TLB_REGION &&
+	       ((c->apic_base & ADDR_PAGE) ^ start) >= TLB_REGION;
+}
+
+/* What a walk for @access has found: its page, which @v has then if it can. */
+static struct page page_found(struct cpu *c, uint64_t linear, enum mmu_access access, struct tlb_view *v, const struct walk *w)
+{
+	uint64_t frame, gpa = w->gpa | (linear & 0xfff);
+	const struct ram_slot *slot = mmu_slot(c, gpa, &frame);
 	bool store = access == MMU_WRITE;
 
-	if ((access == MMU_READ ? e->read : access == MMU_WRITE ? e->write : e->exec) == page)
-		return (struct page){ .host = (uint8_t *)(uintptr_t)(linear + e->addend) };
-	if (cpu_long_mode(c) && !cpu_canonical(c, linear))
-		not_canonical(c, seg);
-	if (mmu_walk(c, linear, access, (enum walk_as)view, false, &w, &error)) {
-		if (trace_on(TRACE_MMU))
-			trace(TRACE_MMU, "cpu%u #PF linear %016llx error %x rip %016llx", c->index,
-			      (unsigned long long)linear, error, (unsigned long long)c->gpr[GPR_RIP]);
-		cpu_raise_pf(c, linear, error);
-	}
-	gpa = w.gpa | (linear & 0xfff);
-	slot = mmu_slot(c, gpa, &frame);
-	if (!slot || (access == MMU_WRITE && slot->readonly))
+	if (!slot || (store && slot->readonly))
 		return (struct page){ .gpa = gpa };
 	if (is_lapic(c, gpa))
 		return (struct page){ .gpa = gpa }; /* it lies over memory */
@@ -116,10 +109,50 @@ static struct page page_get(struct cpu *c, unsigned seg, uint64_t linear, enum m
 		if (store && !(atomic_load_explicit(&c->frame[frame], memory_order_relaxed) & FRAME_DIRTY))
 			atomic_fetch_or(&c->frame[frame], FRAME_DIRTY);
 		if (access == MMU_EXEC || !c->dbg.watch_count || !debug_page_watched(c, linear))
-			fill(v, linear, &w, access, c->ram_host + (frame << FRAME_SHIFT), store);
+			fill(v, linear, w, access, c->ram_host + (frame << FRAME_SHIFT), store, is_region(c, slot, w));
 		return (struct page){ .host = c->ram_host + (frame << FRAME_SHIFT) + (linear & 0xfff) };
 	}
 	return (struct page){ .host = (uint8_t *)(uintptr_t)ram_frame_bytes(c->vm->ram, frame) + (linear & 0xfff) };
+}
+
+bool mmu_fill(struct cpu *c, uint64_t linear, enum mmu_access access)
+{
+	struct tlb_view *v = &c->tlbs->now->view[c->tlbs->view];
+	const struct tlb_entry *e = &v->tlb.entry[tlb_index(linear)];
+	uint64_t page = linear & ~0xfffull;
+	uint32_t error;
+	struct walk w;
+
+	if ((access == MMU_READ ? e->read : e->write) == page || (cpu_long_mode(c) && !cpu_canonical(c, linear)) ||
+	    mmu_walk(c, linear, access, (enum walk_as)c->tlbs->view, false, &w, &error))
+		return false;
+	page_found(c, linear, access, v, &w);
+	return (access == MMU_READ ? e->read : e->write) == page;
+}
+
+/*
+ * The page of @linear for @access in @view. Raises. @seg names the segment for a non-canonical
+ * address.
+ */
+static struct page page_get(struct cpu *c, unsigned seg, uint64_t linear, enum mmu_access access, enum mmu_view view)
+{
+	struct tlb_view *v = &c->tlbs->now->view[view];
+	struct tlb_entry *e = &v->tlb.entry[tlb_index(linear)];
+	uint64_t page = linear & ~0xfffull;
+	struct walk w;
+	uint32_t error;
+
+	if ((access == MMU_READ ? e->read : access == MMU_WRITE ? e->write : e->exec) == page)
+		return (struct page){ .host = (uint8_t *)(uintptr_t)(linear + e->addend) };
+	if (cpu_long_mode(c) && !cpu_canonical(c, linear))
+		not_canonical(c, seg);
+	if (mmu_walk(c, linear, access, (enum walk_as)view, false, &w, &error)) {
+		if (trace_on(TRACE_MMU))
+			trace(TRACE_MMU, "cpu%u #PF linear %016llx error %x rip %016llx", c->index,
+			      (unsigned long long)linear, error, (unsigned long long)c->gpr[GPR_RIP]);
+		cpu_raise_pf(c, linear, error);
+	}
+	return page_found(c, linear, access, v, &w);
 }
 
 /* --- memory-mapped I/O --- */

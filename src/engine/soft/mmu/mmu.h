@@ -130,6 +130,11 @@ static inline __attribute__((always_inline)) void mmu_store(struct cpu *c, unsig
  */
 void mmu_load_bytes(struct cpu *c, unsigned seg, uint64_t linear, void *buf, unsigned size);
 void mmu_store_bytes(struct cpu *c, unsigned seg, uint64_t linear, const void *buf, unsigned size);
+/*
+ * Fills the TLB's present view for an access to the page of @linear that it has no entry for, as the access itself would, with the flags of
+ * page tables; false, when it would fault, and where there is no memory. Raises nothing. Without alignment checks and data breakpoints.
+ */
+bool mmu_fill(struct cpu *c, uint64_t linear, enum mmu_access access);
 /* Raises what a store (or load) of @size bytes would raise; changes nothing but A/D bits. */
 void mmu_probe(struct cpu *c, unsigned seg, uint64_t linear, unsigned size, enum mmu_access access);
 

@@ -23,7 +23,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 
 static void entry_clear(struct tlb *t, unsigned i)
@@ -33,7 +32,7 @@ static void entry_clear(struct tlb *t, unsigned i)
 
 static void tlb_clear(struct tlb *t)
 {
-	memset(t, 0xff, sizeof(*t)); /* tlb_none of all but the last */
+	tlb_set_bytes(t, 0xff, sizeof(*t)); /* tlb_none of all but the last */
 	entry_clear(t, TLB_ENTRIES - 1);
 }
 
@@ -42,8 +41,8 @@ static void view_clear(struct tlb_view *v)
 	if (!v->used)
 		return;
 	tlb_clear(&v->tlb);
-	memset(v->global, 0, sizeof(v->global));
-	memset(v->large, 0, sizeof(v->large));
+	tlb_set_bytes(v->global, 0, sizeof(v->global));
+	tlb_set_bytes(v->large, 0, sizeof(v->large));
 	v->used = false;
 	v->any_large = v->any_global = false;
 	v->keys = 0;

@@ -5,10 +5,14 @@
 
 #include "engine/soft/mmu/mmu.h"
 
+enum { TLB_REGION = 2 << 20 };
+
 struct tlb_view {
 	struct tlb tlb;
 	uint64_t global[TLB_ENTRIES / 64]; /* entry i is a global page */
 	uint64_t large[TLB_ENTRIES / 64];  /* entry i is part of a page larger than 4 KiB */
+	/* What entry i says is so for all of the aligned TLB_REGION bytes around it, which lie in one piece in RAM. */
+	uint64_t region[TLB_ENTRIES / 64];
 	uint8_t key[TLB_ENTRIES];	   /* 0, or 1 + walk.key: its rights depend on that protection key */
 	uint32_t keys;			   /* bit n: key n may be among them */
 	bool used, any_large, any_global;
@@ -28,6 +32,12 @@ struct tlb_set {
 	uint64_t clock;
 	struct tlb none;
 };
+
+/* memset that leaves the vector registers alone: the guest's may be in them (translate/call.c). */
+static inline void tlb_set_bytes(void *p, unsigned value, size_t n)
+{
+	__asm__ volatile("rep stosb" : "+D"(p), "+c"(n) : "a"(value) : "memory");
+}
 
 static inline unsigned tlb_index(uint64_t linear)
 {

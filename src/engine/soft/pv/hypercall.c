@@ -93,6 +93,7 @@ void pv_hypercall(struct cpu *c, const struct insn *in)
 	unsigned size = wide ? 8 : 4;
 	uint64_t arg[4];
 
+	c->pv.called = true;
 	for (unsigned i = 0; i < 4; i++)
 		arg[i] = gpr_get(c, regs[i] * 8u, size);
 	gpr_put(c, RAX * 8, size, (uint64_t)answer(c, gpr_get(c, RAX * 8, size), arg, wide));

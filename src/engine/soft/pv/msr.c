@@ -83,6 +83,7 @@ void pv_reset(struct cpu *c, bool init)
 {
 	c->pv.system_time = c->pv.steal_time = c->pv.eoi = 0;
 	c->pv.eoi_offered = c->pv.kicked = false;
+	c->pv.called &= init;
 	if (!init && !c->index)
 		atomic_store(&c->vm->wall_clock_msr, 0);
 }
@@ -99,7 +100,7 @@ bool pv_state_valid(const struct cpu *c, const struct vcpu_state *s)
 		return false;
 	if (s->pv_eoi & EOI_RESERVED || (s->pv_eoi && !cpu_model_has(m, FEAT_KVM_PV_EOI)))
 		return false;
-	return s->pv_kicked <= 1;
+	return s->pv_kicked <= 1 && s->pv_called <= 1;
 }
 
 /* A kick that is still on its way has ended the halt: who looks must not think that nothing can. */
@@ -109,6 +110,7 @@ void pv_get_state(struct cpu *c, struct vcpu_state *s)
 	s->pv_steal_time = c->pv.steal_time;
 	s->pv_eoi = c->pv.eoi;
 	s->pv_wall_clock = atomic_load(&c->vm->wall_clock_msr);
+	s->pv_called = c->pv.called;
 	s->pv_kicked = c->pv.kicked || (atomic_load(&c->req) & REQ_KICKED);
 	if (s->pv_kicked && s->activity == VCPU_HALTED) {
 		s->activity = VCPU_RUNNING;
@@ -122,6 +124,7 @@ void pv_set_state(struct cpu *c, const struct vcpu_state *s)
 	c->pv.steal_time = s->pv_steal_time;
 	c->pv.eoi = s->pv_eoi;
 	c->pv.eoi_offered = false;
+	c->pv.called = s->pv_called;
 	c->pv.kicked = s->pv_kicked;
 	c->pv.clock_stale = true;
 	atomic_store(&c->vm->wall_clock_msr, s->pv_wall_clock);

@@ -33,6 +33,7 @@ struct cpu_pv {
 	uint64_t system_time, steal_time, eoi;
 	bool clock_stale; /* the clock's area has to be written before the guest runs */
 	bool eoi_offered; /* the bit in guest memory was set, and IRR is empty since */
+	bool called;	  /* it has made a hypercall */
 	bool kicked;	  /* a kick came while it was not halted: the next HLT is over at once */
 	/* Where stolen time comes from: the scheduler's statistics of the thread. */
 	int schedstat;		/* 1 + descriptor of what tells; 0: not open */

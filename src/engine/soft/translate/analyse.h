@@ -24,6 +24,7 @@ struct trace_insn {
 	uint16_t at;	    /* its offset from the first instruction's first byte */
 	uint16_t live_in;   /* FL_*: flags whose value before it is read by it or later, before they are defined anew */
 	uint16_t live_out;  /* the same, after it */
+	uint16_t live_taken; /* given by the caller, for a JCC that is not the last: flags live where it goes when it is taken */
 	uint8_t how;	    /* enum mem_how, of the explicit memory operand or of the stack access of PUSH, POP, CALL, RET, LEAVE */
 	bool store;	    /* that operand is written (also read, maybe) */
 	uint8_t leader;	    /* index of the instruction before which the check stands */
@@ -64,9 +65,12 @@ void analyse_memory(struct trace *t, int32_t range, bool (*translated)(const str
 uint32_t insn_gprs_read(const struct insn *in);
 uint32_t insn_gprs_written(const struct insn *in);
 /*
- * Flags live at the start of @bytes, as far as up to @most instructions in the @avail bytes tell; all six when they do not. Stops
- * at anything that transfers control.
+ * Flags live at offset @at of @page, of which @size bytes are there, as far as up to @most instructions tell, along all
+ * paths that stay inside it; all that is not known counts as live. The lines of 64 bytes that were looked at (bit n: from byte 64n on)
+ * are added to *@lines: the answer is right as long as these do not change. @size is at most 4096, @lines may be NULL.
  */
+unsigned flags_live_in(const uint8_t *page, size_t size, size_t at, enum insn_mode mode, unsigned most, uint64_t *lines);
+/* The same at the start of @bytes. */
 unsigned flags_live_at(const uint8_t *bytes, size_t avail, enum insn_mode mode, unsigned most);
 
 #endif

@@ -148,9 +148,8 @@ void analyse_flags(struct trace *t, unsigned live_out_end, bool exact)
 		struct trace_insn *ti = &t->insn[i];
 		struct flag_use u = flag_use(&ti->in);
 
-		/* In the middle: what the other way wants is not known. */
 		if (i + 1 < t->count && transfers(&ti->in))
-			live = FL_ALL;
+			live |= ti->in.id == INSN_ID_JCC ? ti->live_taken : FL_ALL;
 		ti->live_out = (uint16_t)live;
 		live = (live & ~u.defined) | u.read;
 		if (exact && may_fault(&ti->in))
@@ -159,24 +158,111 @@ void analyse_flags(struct trace *t, unsigned live_out_end, bool exact)
 	}
 }
 
-unsigned flags_live_at(const uint8_t *bytes, size_t avail, enum insn_mode mode, unsigned most)
-{
-	unsigned live = 0, unknown = FL_ALL; /* not read so far; not defined so far */
-	size_t at = 0;
+/* --- along all paths from an address --- */
 
-	for (unsigned n = 0; n < most && unknown & ~live; n++) {
+enum { PLACES_MAX = 16 };
+
+/* Places that branches lead to, with the flags that were not defined on the way there. */
+struct paths {
+	const uint8_t *page;
+	size_t size;
+	enum insn_mode mode;
+	unsigned left; /* instructions that may still be looked at */
+	unsigned live;
+	uint64_t lines;
+	unsigned count;
+	struct place {
+		unsigned at;
+		unsigned seen, todo; /* flags that were followed from here, or have to be */
+	} place[PLACES_MAX];
+};
+
+/* Which flags are live @at, of those in @flags? To be answered when there is time. */
+static void path_add(struct paths *p, int64_t at, unsigned flags)
+{
+	struct place *to = p->place;
+
+	if (at < 0 || (uint64_t)at >= p->size || p->mode != INSN_MODE64) { /* else a branch may wrap */
+		p->live |= flags;
+		return;
+	}
+	while (to < p->place + p->count && to->at != (unsigned)at)
+		to++;
+	if (to == p->place + PLACES_MAX) {
+		p->live |= flags;
+		return;
+	}
+	if (to == p->place + p->count)
+		p->place[p->count++] = (struct place){ .at = (unsigned)at };
+	to->todo |= flags & ~to->seen;
+}
+
+static int path_decode(struct paths *p, size_t at, struct insn *in)
+{
+	int len = insn_decode(p->page + at, p->size - at, p->mode, in);
+	size_t end = len > 0 ? at + (size_t)len : at + INSN_BYTES_MAX;
+
+	if (end > p->size)
+		end = p->size;
+	for (size_t i = at; i < end; i++)
+		p->lines |= 1ull << (i / 64 & 63);
+	return len;
+}
+
+/* From @at on as long as it goes straight. */
+static void path_follow(struct paths *p, size_t at, unsigned flags)
+{
+	while (flags & ~p->live) {
 		struct insn in;
 		struct flag_use u;
-		int len = insn_decode(bytes + at, avail - at, mode, &in);
+		int len;
 
+		if (!p->left || at >= p->size)
+			break;
+		p->left--;
+		len = path_decode(p, at, &in);
 		if (len <= 0)
 			break;
 		u = flag_use(&in);
-		live |= u.read & unknown;
-		unknown &= ~u.defined;
-		if (transfers(&in))
-			break;
+		p->live |= u.read & flags;
+		flags &= ~u.defined;
 		at += (size_t)len;
+		if (!transfers(&in))
+			continue;
+		switch (in.id) {
+		case INSN_ID_JCC:
+		case INSN_ID_LOOP:
+		case INSN_ID_LOOPE:
+		case INSN_ID_LOOPNE:
+		case INSN_ID_JCXZ: path_add(p, (int64_t)at + (int64_t)in.imm, flags); continue;
+		case INSN_ID_JMP: path_add(p, (int64_t)at + (int64_t)in.imm, flags); return;
+		default: p->live |= flags; return;
+		}
 	}
-	return live | unknown;
+	p->live |= flags;
+}
+
+unsigned flags_live_in(const uint8_t *page, size_t size, size_t at, enum insn_mode mode, unsigned most, uint64_t *lines)
+{
+	struct paths p = { .page = page, .size = size, .mode = mode, .left = most, .count = 1 };
+
+	p.place[0] = (struct place){ .at = (unsigned)at, .todo = FL_ALL };
+	for (unsigned i = 0; i < p.count; i++) {
+		unsigned todo = p.place[i].todo & ~p.live;
+
+		p.place[i].todo = 0;
+		if (!todo)
+			continue;
+		p.place[i].seen |= todo;
+		path_follow(&p, p.place[i].at, todo);
+		i = ~0u; /* one before it may have got more to do */
+	}
+	if (lines)
+		*lines |= p.lines;
+	return p.live;
+}
+
+unsigned flags_live_at(const uint8_t *bytes, size_t avail, enum insn_mode mode, unsigned most)
+{
+	return flags_live_in(bytes, avail, 0, mode, most, NULL);
 }

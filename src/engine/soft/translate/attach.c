@@ -41,8 +41,29 @@ int soft_vm_translate(struct soft_vm *vm, const struct soft_tuning *tuning)
 	return r; /* soft_vm_destroy takes what there is */
 }
 
+#ifdef TRANSLATE_STATS
+#include <stdio.h>
+uint64_t stats_one[3][2048];
+static void stats_show(struct soft_vm *vm)
+{
+	struct cpu_translate *t = &vm->cpu[0]->t;
+	if (!getenv("TRSTATS")) return;
+	for (int k = 0; k < 3; k++) for (int n = 0; n < 25; n++) {
+		int best = 0;
+		for (int i = 0; i < INSN_ID_COUNT; i++) if (stats_one[k][i] > stats_one[k][best]) best = i;
+		if (!stats_one[k][best]) break;
+		fprintf(stderr, "%s %-12s %lu\n", k == 2 ? "call" : k ? "block" : "one", insn_name((unsigned)best), (unsigned long)stats_one[k][best]);
+		stats_one[k][best] = 0;
+	}
+	for (int i = 0; i < EXIT_COUNT; i++) fprintf(stderr, "exit %d %lu\n", i, (unsigned long)t->exits[i]);
+	fprintf(stderr, "entries %lu fills %lu misses %lu stack %lu misses %lu blocks %lu\n", (unsigned long)t->entries, (unsigned long)t->fills, (unsigned long)t->fill_misses, (unsigned long)t->stack_fills, (unsigned long)t->stack_misses, (unsigned long)(vm->tr ? vm->tr->translated_blocks : 0));
+}
+#endif
 void soft_vm_untranslate(struct soft_vm *vm)
 {
+#ifdef TRANSLATE_STATS
+	stats_show(vm);
+#endif
 	for (unsigned i = 0; i < vm->count; i++) {
 		struct cpu *c = vm->cpu[i];
 

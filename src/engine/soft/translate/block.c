@@ -16,7 +16,7 @@
 
 #include <string.h>
 
-enum { PEEK_INSNS = 6, RANGE_MAX = 512, NEAR_ALIGN = 16, FAR_BYTES = 16 };
+enum { AFTER_BRANCH_MAX = 24, BRANCHES_MAX = 6, PEEK_INSNS = 6, RANGE_MAX = 512, NEAR_ALIGN = 16, FAR_BYTES = 16 };
 
 struct stub *emit_stub(struct emit *e, uint8_t *rel, enum exit_kind kind)
 {
@@ -69,7 +69,8 @@ static void emit_stubs(struct emit *e)
 		asm_store_imm(c, 4, HOST_CPU(t.exit_at), s->at);
 		if (s->links || s->retry)
 			asm_store_imm(c, 4, HOST_CPU(t.exit_site), (int32_t)area_offset(e, s->links ? s->rel : s->retry));
-		if (s->kind == EXIT_FILL || s->kind == EXIT_GROUP || s->kind == EXIT_STACK || s->kind == EXIT_VECTOR) {
+		if (s->kind == EXIT_FILL || s->kind == EXIT_GROUP || s->kind == EXIT_STACK || s->kind == EXIT_VECTOR ||
+		    s->kind == EXIT_CALL) {
 			asm_store_imm(c, 4, HOST_CPU(t.exit_slot), (int32_t)s->slot);
 			asm_store_imm(c, 4, HOST_CPU(t.exit_size), (int32_t)s->size);
 		}
@@ -86,10 +87,19 @@ static bool in_model(const struct cpu *c, const struct insn *in)
 	return cpu_model_has(c->vm->model, opcode_table[in->row].feature) && interp_model_has(c, in);
 }
 
-/* True: it ended before an instruction that the interpreter has to run. */
-static bool take_trace(struct cpu *c, struct source *s, struct trace *t, unsigned most)
+/*
+ * Whether a trace goes on behind a conditional branch: so that most of what runs in a row is in one block. Not for ever, since what follows is
+ * translated again for whoever comes in between; and not into what has a block already.
+ */
+static bool goes_on(struct cpu *c, const struct trace *t, uint64_t next, uint32_t mode, unsigned branches)
 {
-	unsigned at = s->offset;
+	return t->count < AFTER_BRANCH_MAX && branches < BRANCHES_MAX && !cache_find(c->t.tr, next, mode);
+}
+
+/* True: it ended before an instruction that the interpreter has to run. */
+static bool take_trace(struct cpu *c, struct source *s, struct trace *t, uint64_t key, uint32_t mode, unsigned most)
+{
+	unsigned at = s->offset, branches = 0;
 
 	t->count = t->bytes = 0;
 	while (t->count < most && at < FRAME_SIZE) {
@@ -100,12 +110,14 @@ static bool take_trace(struct cpu *c, struct source *s, struct trace *t, unsigne
 		*ti = (struct trace_insn){ .at = (uint16_t)(at - s->offset) };
 		len = insn_decode(s->copy + at, avail, INSN_MODE64, &ti->in);
 		s->read = at + avail;
-		if (len < 0 || !in_model(c, &ti->in) || !is_translated(&ti->in))
+		if (len < 0 || !in_model(c, &ti->in) || !(is_translated(&ti->in) || can_be_called(&ti->in)))
 			return true;
 		at += (unsigned)len;
 		t->count++;
 		t->bytes = (uint16_t)(at - s->offset);
-		if (ti->in.flags & INSN_ENDS)
+		if (ti->in.id == INSN_ID_JCC && goes_on(c, t, (key & ~(uint64_t)(FRAME_SIZE - 1)) | at, mode, ++branches))
+			continue;
+		if (!is_translated(&ti->in) || (ti->in.flags & INSN_ENDS && ti->in.id != INSN_ID_STI))
 			break;
 	}
 	return false;
@@ -126,11 +138,21 @@ static unsigned peek(struct source *s, int64_t at)
 	return flags_live_at(s->copy + at, avail, INSN_MODE64, PEEK_INSNS);
 }
 
-static unsigned live_at_end(struct source *s, const struct trace *t)
+/* Also fills live_taken of the branches in the middle. */
+static unsigned live_at_end(struct source *s, struct trace *t)
 {
 	const struct trace_insn *last = &t->insn[t->count - 1];
 	int64_t next = (int64_t)s->offset + last->at + last->in.len;
 
+	for (unsigned i = 0; i + 1 < t->count; i++) {
+		struct trace_insn *ti = &t->insn[i];
+
+		if (ti->in.id == INSN_ID_JCC)
+			ti->live_taken = (uint16_t)peek(s, (int64_t)s->offset + ti->at + ti->in.len + (int64_t)ti->in.imm);
+	}
+
+	if (!is_translated(&last->in))
+		return FL_ALL;
 	switch (last->in.id) {
 	case INSN_ID_JMP: return peek(s, next + (int64_t)last->in.imm);
 	case INSN_ID_JCC: return peek(s, next) | peek(s, next + (int64_t)last->in.imm);
@@ -144,10 +166,13 @@ static unsigned live_at_end(struct source *s, const struct trace *t)
 
 static bool branches_back(const struct trace *t)
 {
-	const struct trace_insn *last = &t->insn[t->count - 1];
+	for (unsigned i = 0; i < t->count; i++) {
+		const struct insn *in = &t->insn[i].in;
 
-	return (last->in.id == INSN_ID_JMP || last->in.id == INSN_ID_JCC || last->in.id == INSN_ID_CALL) &&
-	       (int64_t)last->in.imm < 0;
+		if ((in->id == INSN_ID_JMP || in->id == INSN_ID_JCC || in->id == INSN_ID_CALL) && (int64_t)in->imm < 0)
+			return true;
+	}
+	return false;
 }
 
 /* --- emitting --- */
@@ -173,27 +198,6 @@ static void emit_poll(struct emit *e)
 	asm_load(c, 8, RCX, HOST_CPU(t.save_rcx));
 }
 
-static void emit_vector_check(struct emit *e, unsigned level)
-{
-	bool saved = e->ti->live_in != 0;
-	struct stub *s;
-	uint8_t *retry;
-
-	if (level <= e->vector)
-		return;
-	if (saved)
-		emit_flags_save(e);
-	retry = e->c.p;
-	asm_alu_mi(&e->c, ALU_CMP, 1, HOST_CPU(t.vector), (int32_t)level);
-	s = emit_stub(e, asm_jcc(&e->c, 2), EXIT_VECTOR);
-	s->retry = retry;
-	s->slot = level;
-	s->flags_saved = saved;
-	if (saved)
-		emit_flags_restore(e);
-	e->vector = (uint8_t)level;
-}
-
 static void emit_entries(struct emit *e, struct tblock *b)
 {
 	struct code *c = &e->c;
@@ -207,7 +211,13 @@ static void emit_entries(struct emit *e, struct tblock *b)
 	asm_bytes(c, "\x0f\x1f\x44\x00\x00", 5); /* the NOP that invalidation exchanges */
 }
 
-static void emit_body(struct emit *e, struct tblock *b, bool untranslated)
+/* What comes behind the last instruction of a block is to be emitted: a jump there. */
+static bool goes_on_behind(const struct insn *in)
+{
+	return is_translated(in) && (!(in->flags & INSN_ENDS) || in->id == INSN_ID_STI);
+}
+
+static void emit_body(struct emit *e, struct tblock *b)
 {
 	const struct trace *t = e->t;
 
@@ -219,21 +229,26 @@ static void emit_body(struct emit *e, struct tblock *b, bool untranslated)
 		e->at = i;
 		b->point[i] = (struct block_point){ e->ti->at, (uint16_t)(area_offset(e, e->c.p) - b->code) };
 		emit_leader_checks(e);
-		emit_vector_check(e, insn_vector_level(&e->ti->in));
-		emitter_for(&e->ti->in)(e, &e->ti->in);
+		if (is_translated(&e->ti->in)) {
+			emit_vector_check(e);
+			emitter_for(&e->ti->in)(e, &e->ti->in);
+		} else {
+			emit_call_handler(e, &e->ti->in);
+		}
+		if (e->shadow_until && e->shadow_until == i)
+			emit_shadow_end(e);
 	}
 	if (e->failed)
 		return;
 	b->point[t->count] = (struct block_point){ t->bytes, (uint16_t)(area_offset(e, e->c.p) - b->code) };
-	if (e->ti->in.flags & INSN_ENDS)
-		return;
-	if (untranslated) {
+	if (e->untranslated) {
 		struct stub *s = emit_stub(e, asm_jmp(&e->c), EXIT_ONE);
 
 		s->at = (uint16_t)(e->offset + t->bytes);
-	} else {
+	} else if (goes_on_behind(&e->ti->in)) {
 		emit_goto(e, (int64_t)e->offset + t->bytes);
 	}
+	emit_aways(e);
 }
 
 static unsigned decoded_end(const struct source *s)
@@ -268,11 +283,12 @@ static struct tblock *emit_block(struct cpu *c, struct source *s, const struct t
 	struct emit *e = &c->t.work->emit;
 	struct tblock *b;
 
-	memset(e, 0, offsetof(struct emit, stub));
+	memset(e, 0, offsetof(struct emit, away));
 	b = cache_begin(tr, t->count, &e->first_slot, 2 * t->count + 2);
 	if (!b)
 		return NULL;
 	b->key = key;
+	b->linear = c->gpr[GPR_RIP];
 	b->mode = mode;
 	b->bytes = t->bytes;
 	b->insns = (uint16_t)t->count;
@@ -283,10 +299,12 @@ static struct tblock *emit_block(struct cpu *c, struct source *s, const struct t
 	e->t = t;
 	e->offset = s->offset;
 	e->ti = &t->insn[0];
+	e->untranslated = untranslated;
+	e->cpu = c;
 	e->c = (struct code){ .p = tr->rw + ((tr->used + NEAR_ALIGN - 1) & ~(uint32_t)(NEAR_ALIGN - 1)),
 			      .end = tr->rw + tr->used + CACHE_BLOCK_ROOM, .to_rx = tr->rx - tr->rw };
 	emit_entries(e, b);
-	emit_body(e, b, untranslated);
+	emit_body(e, b);
 	emit_stubs(e);
 	b->stale = area_offset(e, e->c.p);
 	asm_store_imm(&e->c, 4, HOST_CPU(t.exit_kind), EXIT_STALE);
@@ -312,7 +330,7 @@ struct tblock *translate_block(struct cpu *c, uint64_t key, uint32_t mode, const
 	/* One that takes too much room, or has an instruction that cannot be emitted, is tried again with less in it. */
 	for (unsigned most = tr->tuning.insns_max; most; most = w->emit.failed ? w->emit.at : most / 2) {
 		w->source.peeks = 0;
-		untranslated = take_trace(c, &w->source, &w->trace, most);
+		untranslated = take_trace(c, &w->source, &w->trace, key, mode, most);
 		if (!w->trace.count)
 			break;
 		analyse_flags(&w->trace, live_at_end(&w->source, &w->trace), tr->tuning.exact_flags);

@@ -5,6 +5,8 @@
 
 #include "engine/soft/translate/emit.h"
 
+enum { PEEKS_MAX = 16 };
+
 /* What a block is made from. */
 struct source {
 	uint8_t copy[FRAME_SIZE]; /* of the page */
@@ -12,7 +14,7 @@ struct source {
 	unsigned peeks;	       /* and these parts were looked at for live flags */
 	struct {
 		unsigned from, to;
-	} peek[4];
+	} peek[PEEKS_MAX];
 };
 
 /* A vCPU's memory for translating. */

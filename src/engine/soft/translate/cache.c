@@ -93,6 +93,7 @@ static int area_create(struct translator *tr, uint32_t size)
 	X(watched, tr->frames)                                                                     \
 	X(missed, tr->frames)                                                                      \
 	X(blocks, tr->block_max)                                                                   \
+	X(calls, tr->call_max)                                                                     \
 	X(points, tr->point_max)                                                                   \
 	X(link, tr->link_max)                                                                      \
 	X(closed, 1)
@@ -117,6 +118,7 @@ int translator_create(struct soft_vm *vm, uint32_t area_size, struct translator 
 	tr->frames = vm->ram->size >> FRAME_SHIFT;
 	tr->block_max = area_size / BLOCK_CODE_MIN;
 	tr->point_max = area_size / 8;
+	tr->call_max = area_size / BLOCK_CODE_MIN;
 	tr->link_max = area_size / 16;
 	tr->store_epoch = 1;
 	tr->used = tr->common_end = AREA_START;
@@ -392,7 +394,7 @@ static void throw_away(struct translator *tr)
 		atomic_store_explicit(&tr->bucket[i], NULL, memory_order_relaxed);
 	tr->used = tr->common_end;
 	__atomic_store_n(&tr->block_count, 0, __ATOMIC_RELEASE);
-	tr->point_count = tr->link_count = tr->slots_used = 0;
+	tr->point_count = tr->link_count = tr->slots_used = tr->call_count = 0;
 	atomic_store(&tr->flush_wanted, 0);
 	atomic_fetch_add(&tr->flushes, 1);
 	for (unsigned i = 0; i < tr->vm->count; i++) {

@@ -41,6 +41,7 @@ struct block_point {
 
 struct tblock {
 	uint64_t key;	   /* frame << 12 | offset */
+	uint64_t linear;   /* where it was seen when it was made: for people to read, other mappings are as good */
 	uint64_t lines;	   /* of the frame, that it was made from or depends on (cache_lines) */
 	uint32_t mode;
 	uint32_t code;	   /* near entry: offset in the area */
@@ -79,6 +80,8 @@ struct translator {
 	uint32_t block_count, block_max;
 	struct block_point *points;
 	uint32_t point_count, point_max;
+	struct insn *calls; /* bound, for EXIT_CALL; forgotten with the blocks */
+	uint32_t call_count, call_max;
 	struct cache_link *link;
 	uint32_t link_count, link_max;
 	uint64_t frames;

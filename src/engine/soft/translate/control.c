@@ -10,14 +10,15 @@
  *	mov   rcx, [T1]
  *	lea   rcx, [rcx + T0]		; 0 if it is of this address
  *	jrcxz hit
- *	jmp   miss			; the interpreter runs the branch
+ *	jmp   miss			; enters what the code cache has, or the interpreter runs the branch
  *
  * which leaves the flags alone. While a request waits t.jumps is the closed cache, which has nothing: so there is no other
  * test for requests on this way. Loops inside a page have theirs at the head of the block that branches back.
  */
 #include "engine/soft/translate/emit.h"
 
-static void lookup(struct emit *e, enum exit_kind kind, uint32_t at)
+/* @retry: where T0 is computed anew, and before which nothing has changed; NULL: @kind tells what to do. */
+static void lookup(struct emit *e, uint8_t *retry, enum exit_kind kind, uint32_t at)
 {
 	struct code *c = &e->c;
 	struct stub *s;
@@ -34,6 +35,10 @@ static void lookup(struct emit *e, enum exit_kind kind, uint32_t at)
 	s = emit_stub(e, asm_jmp(c), kind);
 	s->rcx_saved = true;
 	s->at = (uint16_t)at;
+	if (retry) {
+		s->retry = retry;
+		s->value = T0;
+	}
 	if (!c->full)
 		asm_link8(hit, c->p);
 }
@@ -69,6 +74,8 @@ static void chain(struct emit *e, uint8_t *rel, int64_t to)
 
 void emit_goto(struct emit *e, int64_t to)
 {
+	uint8_t *retry = e->c.p;
+
 	if (in_page(to)) {
 		chain(e, asm_jmp_aligned(&e->c), to);
 		return;
@@ -76,9 +83,9 @@ void emit_goto(struct emit *e, int64_t to)
 	linear_of(e, T0, to);
 	/* Running into the next page is nothing that could be interpreted: only then the offset is the page's size. */
 	if (to == FRAME_SIZE && !(e->ti->in.flags & INSN_ENDS))
-		lookup(e, EXIT_POLL, FRAME_SIZE);
+		lookup(e, NULL, EXIT_POLL, FRAME_SIZE);
 	else
-		lookup(e, EXIT_ONE, insn_at(e));
+		lookup(e, retry, EXIT_JUMP, insn_at(e));
 	jump_hit(e);
 }
 
@@ -92,20 +99,27 @@ void emit_jmp(struct emit *e, const struct insn *in)
 	emit_goto(e, target(e, in));
 }
 
+/* The block goes on behind it when it is not the last; the way to another page stands behind the block. */
 void emit_jcc(struct emit *e, const struct insn *in)
 {
 	int64_t to = target(e, in);
 
-	if (in_page(to)) {
+	if (in_page(to))
 		chain(e, asm_jcc_aligned(&e->c, in->cc), to);
-	} else {
-		uint8_t *not_taken = asm_jcc(&e->c, in->cc ^ 1u);
+	else
+		e->away[e->aways++] = (struct away){ asm_jcc(&e->c, in->cc), e->at };
+	if (e->at + 1 == e->t->count && !e->untranslated)
+		emit_goto(e, insn_next(e));
+}
 
-		emit_goto(e, to);
-		if (!e->c.full)
-			asm_link(not_taken, e->c.p);
+void emit_aways(struct emit *e)
+{
+	for (unsigned i = 0; i < e->aways; i++) {
+		e->at = e->away[i].at;
+		e->ti = &e->t->insn[e->at];
+		asm_link(e->away[i].rel, e->c.p);
+		emit_goto(e, target(e, &e->ti->in));
 	}
-	emit_goto(e, insn_next(e));
 }
 
 static void load_target(struct emit *e, const struct insn *in)
@@ -122,8 +136,10 @@ static void load_target(struct emit *e, const struct insn *in)
 
 void emit_jmp_ind(struct emit *e, const struct insn *in)
 {
+	uint8_t *retry = e->c.p;
+
 	load_target(e, in);
-	lookup(e, EXIT_ONE, insn_at(e));
+	lookup(e, retry, EXIT_JUMP, insn_at(e));
 	jump_hit(e);
 }
 
@@ -138,6 +154,7 @@ static void push_and_jump(struct emit *e)
 void emit_call(struct emit *e, const struct insn *in)
 {
 	int64_t to = target(e, in);
+	uint8_t *retry = e->c.p;
 
 	if (in_page(to)) {
 		linear_of(e, T0, insn_next(e));
@@ -147,23 +164,26 @@ void emit_call(struct emit *e, const struct insn *in)
 		return;
 	}
 	linear_of(e, T0, to);
-	lookup(e, EXIT_ONE, insn_at(e));
+	lookup(e, retry, EXIT_JUMP, insn_at(e));
 	push_and_jump(e);
 }
 
 void emit_call_ind(struct emit *e, const struct insn *in)
 {
+	uint8_t *retry = e->c.p;
+
 	load_target(e, in);
-	lookup(e, EXIT_ONE, insn_at(e));
+	lookup(e, retry, EXIT_JUMP, insn_at(e));
 	push_and_jump(e);
 }
 
 void emit_ret(struct emit *e, const struct insn *in)
 {
 	int32_t drop = 8 + (opcode_table[in->row].opnd[0].kind == OPND_I ? (int32_t)(uint16_t)in->imm : 0);
+	uint8_t *retry = e->c.p;
 
 	asm_load(&e->c, 8, T0, host_at(RSP, 0));
-	lookup(e, EXIT_ONE, insn_at(e));
+	lookup(e, retry, EXIT_JUMP, insn_at(e));
 	asm_lea(&e->c, 8, RSP, host_at(RSP, drop));
 	jump_hit(e);
 }

@@ -8,6 +8,7 @@
  *   stack.c     PUSH POP LEAVE, arithmetic on RSP
  *   control.c   branches, calls, returns
  *   simple.c    what needs no memory and no copy, or is special
+ *   vector.c    SSE, AVX, MMX, x87
  *
  * While an instruction is emitted, host R14 and R15 (T0, T1) are free. An emitter checks everything that can fail before it changes
  * a register of the guest, so that whatever leaves in its middle leaves at its start.
@@ -35,6 +36,12 @@ struct stub {
 	uint32_t slot, size;
 };
 
+/* A branch to another page that is emitted behind the block. */
+struct away {
+	uint8_t *rel;
+	unsigned at; /* index of its instruction */
+};
+
 struct emit {
 	struct code c;
 	struct translator *tr;
@@ -44,9 +51,14 @@ struct emit {
 	uint32_t first_slot, slots;
 	uint16_t group_slot[TRACE_INSNS_MAX]; /* by leader: slot number - first_slot */
 	unsigned stubs;
-	uint8_t vector;	    /* level that is checked already */
+	uint8_t vector;	    /* VECTOR_*: what is checked already (and more: vector.c) */
 	unsigned at;	    /* its index */
 	bool failed;	    /* it cannot be emitted */
+	struct cpu *cpu;    /* in the mode that the block is for */
+	unsigned shadow_until; /* index of the instruction that STI's shadow covers, or 0 */
+	bool untranslated;  /* behind the last instruction comes one that the interpreter has to run */
+	unsigned aways;
+	struct away away[TRACE_INSNS_MAX];
 	struct stub stub[STUBS_MAX];
 };
 
@@ -54,10 +66,12 @@ typedef void emit_fn(struct emit *e, const struct insn *in);
 
 /* The emitter for @in in 64-bit code, or NULL. */
 emit_fn *emitter_for(const struct insn *in);
+/* Without an emitter: the interpreter's handler can be called for it. */
+bool can_be_called(const struct insn *in);
 /* For analyse_memory. */
 bool is_translated(const struct insn *in);
-/* The vector level that @in needs: 0, 1, 2. */
-unsigned insn_vector_level(const struct insn *in);
+/* VECTOR_*: what @in needs of the vector state. */
+unsigned insn_vector_needs(const struct insn *in);
 
 /* Offset in the page of the instruction under way; of the one after it. */
 static inline uint32_t insn_at(const struct emit *e) { return e->offset + e->ti->at; }
@@ -95,6 +109,22 @@ emit_fn emit_jmp, emit_jcc, emit_jmp_ind, emit_call, emit_call_ind, emit_ret;
 emit_fn emit_push, emit_pop, emit_leave, emit_nothing, emit_lea, emit_rsp_arith;
 /* Ends the block with a direct jump to @to, an offset from the page's start. */
 void emit_goto(struct emit *e, int64_t to);
+/* The ways to other pages of conditional branches. */
+void emit_aways(struct emit *e);
+
+/* --- vector.c --- */
+/* Makes sure that there is what the instruction under way needs of the vector state. */
+void emit_vector_check(struct emit *e);
+/* The emitter of an instruction of SSE, AVX, MMX or x87, or NULL. */
+emit_fn *vector_emitter(const struct insn *in);
+
+/* --- system.c --- */
+/* The emitter for an instruction of system.c's, or NULL. */
+emit_fn *system_emitter(const struct insn *in);
+/* Leaves for the interpreter's handler of the instruction under way. */
+emit_fn emit_call_handler;
+/* Behind the instruction that STI's shadow covers. */
+void emit_shadow_end(struct emit *e);
 
 /* --- entry.c --- */
 void emit_trampolines(struct translator *tr);

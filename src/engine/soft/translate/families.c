@@ -34,24 +34,6 @@ static bool has_operand(const struct insn *in, enum operand_kind kind)
 	return false;
 }
 
-unsigned insn_vector_level(const struct insn *in)
-{
-	const struct opcode *op = &opcode_table[in->row];
-
-	if (!(op->attr & (OP_SSE | OP_AVX)))
-		return 0;
-	return op->attr & OP_AVX ? 2 : 1;
-}
-
-static emit_fn *vector_emitter(const struct insn *in)
-{
-	const struct opcode *op = &opcode_table[in->row];
-
-	if (!(op->attr & OP_NATIVE) || (op->attr & (OP_X87 | OP_MMX | OP_MASKED)) || !(op->attr & (OP_SSE | OP_AVX)))
-		return NULL;
-	return emit_copy;
-}
-
 static emit_fn *stack_emitter(const struct insn *in)
 {
 	if (in->opsize != 8)
@@ -89,6 +71,10 @@ emit_fn *emitter_for(const struct insn *in)
 {
 	const struct opcode *op = &opcode_table[in->row];
 
+	emit_fn *system = system_emitter(in);
+
+	if (system)
+		return system;
 	if (op->attr & OP_CPL0 || (in->flags & INSN_MEM && in->addrsize == 2))
 		return NULL;
 	switch (in->id) {

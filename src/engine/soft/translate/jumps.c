@@ -19,7 +19,6 @@
 #include "engine/soft/translate/translate.h"
 
 #include <errno.h>
-#include <string.h>
 #include <sys/mman.h>
 
 enum {
@@ -103,8 +102,8 @@ static bool pages_may_have(const struct jump_table *t, uint64_t linear, unsigned
 
 static void table_is_empty(struct jump_table *t)
 {
-	memset(t->touched, 0, sizeof(t->touched));
-	memset(t->pages, 0, sizeof(t->pages));
+	tlb_set_bytes(t->touched, 0, sizeof(t->touched));
+	tlb_set_bytes(t->pages, 0, sizeof(t->pages));
 	t->logged = 0;
 	t->used = t->unlogged = false;
 }
@@ -123,9 +122,9 @@ static void table_drop_all(struct jump_table *t)
 		for (uint64_t m = t->touched[w]; m; m &= m - 1) {
 			unsigned page = w * 64 + (unsigned)__builtin_ctzll(m);
 
-			memset(&t->cache->entry[page * ENTRIES_IN_PAGE], 0, FRAME_SIZE);
+			tlb_set_bytes(&t->cache->entry[page * ENTRIES_IN_PAGE], 0, FRAME_SIZE);
 		}
-	memset(t->in_log, 0, sizeof(t->in_log));
+	tlb_set_bytes(t->in_log, 0, sizeof(t->in_log));
 	entry_clear(t, 0);
 	table_is_empty(t);
 }

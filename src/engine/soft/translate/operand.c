@@ -269,6 +269,25 @@ static bool uses_scratch(struct host_mem m, unsigned t)
 	return m.base == t || m.index == t;
 }
 
+/* The same register as two results (XADD r, r): which one stays is for the interpreter to know. */
+static bool one_result_each(const struct reg_use *use, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		for (unsigned k = 0; k < i; k++)
+			if (use[i].guest == use[k].guest && (use[i].access & use[k].access & ACCESS_W))
+				return false;
+	return true;
+}
+
+/* From the scratch registers to where the guest's are. RSP comes last: it takes both. */
+static void put_results(struct emit *e, const struct reg_use *use, unsigned n)
+{
+	for (unsigned rsp = 0; rsp < 2; rsp++)
+		for (unsigned i = 0; i < n; i++)
+			if (!gpr_is_home(use[i].guest) && (use[i].access & ACCESS_W) && (use[i].guest == RSP) == rsp)
+				emit_gpr_put(e, use[i].guest, *use[i].to, *use[i].to == T0 ? T1 : T0);
+}
+
 void emit_copy(struct emit *e, const struct insn *in)
 {
 	const struct opcode *op = &opcode_table[in->row];
@@ -290,7 +309,7 @@ void emit_copy(struct emit *e, const struct insn *in)
 		free[frees++] = T0;
 	if (m < 0 || !uses_scratch(en.mem, T1))
 		free[frees++] = T1;
-	if (homes > frees) {
+	if (homes > frees || (homes > 1 && !one_result_each(use, n))) {
 		e->failed = true;
 		return;
 	}
@@ -305,10 +324,5 @@ void emit_copy(struct emit *e, const struct insn *in)
 		e->failed = true;
 		return;
 	}
-	for (unsigned i = 0; i < n; i++) {
-		if (gpr_is_home(use[i].guest) || !(use[i].access & ACCESS_W))
-			continue;
-		/* The result is in its register now, so the other scratch register is free. */
-		emit_gpr_put(e, use[i].guest, *use[i].to, *use[i].to == T0 ? T1 : T0);
-	}
+	put_results(e, use, n);
 }

@@ -7,6 +7,7 @@
  * compiled without vector registers (meson.build), so that they still hold the guest's.
  */
 #include "engine/soft/translate/block.h"
+#include "engine/soft/translate/call.h"
 
 #include "engine/soft/interp/block.h"
 #include "engine/soft/mmu/mmu.h"
@@ -21,57 +22,34 @@ uint32_t translate_mode(const struct cpu *c)
 	return block_mode(c) | (uint32_t)ac << 16;
 }
 
-/* --- vector state --- */
-
-enum { XSAVE_SSE_AVX = 6 };
-
-static const uint32_t host_mxcsr = 0x1f80;
-
-void translate_vector_save(struct cpu *c)
-{
-	if (!c->t.vector)
-		return;
-	c->t.vector = 0;
-	__asm__ volatile("xsave64 %0\n\tvzeroupper\n\tldmxcsr %1"
-			 : "+m"(c->x)
-			 : "m"(host_mxcsr), "a"(XSAVE_SSE_AVX), "d"(0)
-			 : "memory");
-}
-
-/* The level that the guest's control registers allow now; 0: none. */
-static unsigned vector_allowed(const struct cpu *c)
-{
-	bool sse = !(c->cr0 & (CR0_EM | CR0_TS)) && (c->cr4 & CR4_OSFXSR);
-	bool avx = sse && (c->cr4 & CR4_OSXSAVE) && (c->xcr0 & XSAVE_SSE_AVX) == XSAVE_SSE_AVX;
-
-	return avx ? 2 : sse ? 1 : 0;
-}
-
-static bool vector_enter(struct cpu *c, unsigned level)
-{
-	if (vector_allowed(c) < level)
-		return false;
-	if (!c->t.vector) {
-		c->x.xstate_bv = XSAVE_SSE_AVX;
-		c->x.xcomp_bv = 0;
-		__asm__ volatile("xrstor64 %0" : : "m"(c->x), "a"(XSAVE_SSE_AVX), "d"(0) : "memory");
-	}
-	c->t.vector = (uint8_t)vector_allowed(c);
-	return true;
-}
-
 /* --- entering --- */
+
+/*
+ * The TLB had nothing for @linear: it has now, unless the walk found a reason for a fault (which is the interpreter's to raise, when it runs the
+ * instruction), or no memory.
+ */
+static bool tlb_missed(struct cpu *c, uint64_t linear, bool store)
+{
+	c->gpr[GPR_RIP] = c->t.page + c->t.exit_at;
+	translate_vector_save(c);
+	return mmu_fill(c, linear, store ? MMU_WRITE : MMU_READ);
+}
 
 static bool group_fill(struct cpu *c)
 {
 	struct cpu_translate *t = &c->t;
 	uint32_t size = t->exit_size & ~EXIT_STORES;
 
+	uint64_t linear = t->exit_value + c->slot[t->exit_slot].base;
+	bool store = t->exit_size & EXIT_STORES;
+	/* Of a range it is not sure yet that it is stored to: no dirty flag may come of it. */
+	bool sure = t->exit_kind == EXIT_FILL || !store;
+
 	t->fills++;
-	if (slot_fill(c, t->exit_slot, t->exit_value + c->slot[t->exit_slot].base, size, t->exit_size & EXIT_STORES))
+	if (slot_fill(c, t->exit_slot, linear, size, store))
 		return true;
 	t->fill_misses++;
-	return false;
+	return sure && size <= FRAME_SIZE && tlb_missed(c, linear, store) && slot_fill(c, t->exit_slot, linear, size, store);
 }
 
 static bool window_fill(struct cpu *c)
@@ -148,11 +126,21 @@ static enum translate_next enter(struct cpu *c, const uint8_t *code)
 			break;
 		case EXIT_VECTOR:
 			next = NEXT_ONE;
-			if (vector_enter(c, t->exit_slot))
+			if (translate_vector_load(c, t->exit_slot))
 				code = tr->rx + t->exit_site;
 			break;
 		case EXIT_ONE:
 			next = NEXT_ONE;
+			break;
+		case EXIT_JUMP:
+			next = NEXT_ONE;
+			if (call_jump(c, t->exit_value))
+				code = tr->rx + t->exit_site;
+			break;
+		case EXIT_CALL:
+			code = call_run(c);
+			if (!code)
+				return NEXT_LOOP;
 			break;
 		case EXIT_POLL:
 		case EXIT_STALE:
@@ -163,7 +151,8 @@ static enum translate_next enter(struct cpu *c, const uint8_t *code)
 			next = NEXT_LOOP;
 	}
 	c->gpr[GPR_RIP] = t->page + t->exit_at;
-	return next;
+	/* In STI's shadow only the run loop knows how to go on. */
+	return c->shadow ? NEXT_LOOP : next;
 }
 
 /* --- the run loop's side --- */

@@ -2,7 +2,8 @@
 /*
  * Translation slots and the stack window: what a vCPU's translated code remembers of the TLB (cache.h).
  *
- * A slot says no more than the TLB entry that it was made from, for one place in the code. It has to go when that entry's
+ * A slot says no more than the TLB entry that it was made from, for one place in the code: for its page, or for the region that it
+ * is in (tlb_view.region), if that is to be loaded from, or has no code and has been stored to all over. It has to go when that entry's
  * mapping or rights may have changed, and when its place can run in another address space: a place has a mode, so a level and EFLAGS.AC, but
  * no space. The stack window belongs to a view and a space, and goes when either changes.
  *
@@ -19,12 +20,13 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { FILL_STORE = 1, FILL_LARGE = 2 /* a part of a page larger than 4 KiB */ };
+enum { FILL_STORE = 1, FILL_LARGE = 2 /* a part of a page larger than 4 KiB */, FILL_REGION = 4 };
+enum { REGION_FRAMES = TLB_REGION / FRAME_SIZE };
 enum { PAGES_BITS = 12, LARGE_SHIFT = 30 /* the largest page there is */ };
 
 struct filled {
-	uint64_t linear; /* of the page */
-	uint32_t frame;
+	uint64_t linear; /* of the page or region */
+	uint32_t frame;	 /* the first */
 	uint32_t slot;
 	uint8_t flags; /* FILL_* */
 };
@@ -146,60 +148,104 @@ static void enter(struct cpu *c, const struct filled *f, bool global)
 
 /* --- filling --- */
 
-/*
- * The TLB's entry for an access inside one page in the present view: its index, or -1. @f gets linear, frame and flags. A frame that may be
- * stored to from now on is marked before FRAME_CODE is looked at (cache.h).
- */
-static int tlb_ask(struct cpu *c, uint64_t linear, uint64_t size, bool store, struct filled *f)
+/* Frames that may be stored to from now on are marked before FRAME_CODE is looked at (cache.h). */
+static void mark_stored(struct translator *tr, const struct filled *f)
 {
-	struct translator *tr = c->t.tr;
+	unsigned n = f->flags & FILL_REGION ? REGION_FRAMES : 1;
+
+	for (unsigned i = 0; i < n; i++)
+		if (atomic_load_explicit(&tr->stored[f->frame + i], memory_order_relaxed) != tr->store_epoch)
+			atomic_store_explicit(&tr->stored[f->frame + i], tr->store_epoch, memory_order_relaxed);
+}
+
+/*
+ * The TLB's entry for an access at @linear in the present view: its index, or -1. @f gets linear, frame and flags, of
+ * the page.
+ */
+static int tlb_ask(struct cpu *c, uint64_t linear, bool store, struct filled *f)
+{
 	const struct tlb_set *set = c->tlbs;
 	const struct tlb_view *v = &set->now->view[set->view];
 	unsigned i = tlb_index(linear);
 	uint64_t page = linear & ~(uint64_t)(FRAME_SIZE - 1);
 
-	if (size > FRAME_SIZE - (linear - page))
-		return -1;
 	if (c->tlb != &v->tlb || (store ? v->tlb.entry[i].write : v->tlb.entry[i].read) != page)
 		return -1;
 	f->linear = page;
 	f->frame = (uint32_t)((page + v->tlb.entry[i].addend - (uint64_t)(uintptr_t)c->ram_host) >> FRAME_SHIFT);
 	f->flags = (store ? FILL_STORE : 0) | (v->large[i / 64] >> (i % 64) & 1 ? FILL_LARGE : 0);
-	if (store) {
-		if (atomic_load_explicit(&tr->stored[f->frame], memory_order_relaxed) != tr->store_epoch)
-			atomic_store(&tr->stored[f->frame], tr->store_epoch);
-		atomic_thread_fence(memory_order_seq_cst);
-		if (atomic_load(&c->frame[f->frame]) & FRAME_CODE)
-			return -1;
-	}
-	if (v->key[i])
-		c->t.book->keyed = true;
 	return (int)i;
+}
+
+/*
+ * Whether no frame holds code; of a region, also whether all are dirty: that its page may be written says no more than that one of them is.
+ */
+static bool frames_allow(const struct cpu *c, const struct filled *f)
+{
+	bool region = f->flags & FILL_REGION;
+	uint8_t look_at = region ? FRAME_CODE | FRAME_DIRTY : FRAME_CODE, want = region ? FRAME_DIRTY : 0;
+
+	for (unsigned i = 0; i < (region ? REGION_FRAMES : 1); i++)
+		if ((atomic_load_explicit(&c->frame[f->frame + i], memory_order_relaxed) & look_at) != want)
+			return false;
+	return true;
+}
+
+static bool may_store(struct cpu *c, const struct filled *f)
+{
+	if (!frames_allow(c, f)) /* which is soon found out, before 512 marks are made */
+		return false;
+	mark_stored(c->t.tr, f);
+	atomic_thread_fence(memory_order_seq_cst);
+	return frames_allow(c, f);
+}
+
+/* Makes @f of a page one of its region, if it is in one and [linear, linear + size) too. */
+static bool widen(struct cpu *c, struct filled *f, uint64_t linear, uint32_t size)
+{
+	struct filled wide = *f;
+
+	wide.linear &= ~(uint64_t)(TLB_REGION - 1);
+	wide.frame -= (uint32_t)((f->linear - wide.linear) >> FRAME_SHIFT);
+	wide.flags |= FILL_REGION;
+	if (linear - wide.linear > TLB_REGION - size || ((f->flags & FILL_STORE) && !may_store(c, &wide)))
+		return false;
+	*f = wide;
+	return true;
 }
 
 bool slot_fill(struct cpu *c, uint32_t n, uint64_t linear, uint32_t size, bool store)
 {
 	const struct tlb_view *v = &c->tlbs->now->view[c->tlbs->view];
 	struct filled f = { .slot = n };
-	int i = tlb_ask(c, linear, size, store, &f);
+	int i = tlb_ask(c, linear, store, &f);
+	uint64_t length = FRAME_SIZE;
 
-	if (i < 0)
+	if (i < 0 || size > FRAME_SIZE)
 		return false;
+	if ((v->region[i / 64] >> (i % 64) & 1) && widen(c, &f, linear, size))
+		length = TLB_REGION;
+	else if (linear - f.linear > FRAME_SIZE - size || (store && !may_store(c, &f)))
+		return false;
+	if (v->key[i])
+		c->t.book->keyed = true;
 	enter(c, &f, v->global[i / 64] >> (i % 64) & 1);
-	c->slot[n] = (struct slot){ .base = f.linear, .limit = FRAME_SIZE - size + 1, .addend = v->tlb.entry[i].addend };
+	c->slot[n] = (struct slot){ .base = f.linear, .limit = length - size + 1, .addend = v->tlb.entry[i].addend };
 	return true;
 }
 
 bool stack_fill(struct cpu *c, uint64_t rsp, int32_t lo, int32_t hi)
 {
 	const struct tlb_view *v = &c->tlbs->now->view[c->tlbs->view];
-	struct slot_book *k = c->t.book;
+	uint64_t linear = rsp + (uint64_t)(int64_t)lo;
 	struct filled f = { 0 };
-	int i = tlb_ask(c, rsp + (uint64_t)(int64_t)lo, (uint64_t)((int64_t)hi - lo), true, &f);
+	int i = tlb_ask(c, linear, true, &f);
 
-	if (i < 0)
+	if (i < 0 || linear - f.linear > FRAME_SIZE - (uint64_t)((int64_t)hi - lo) || !may_store(c, &f))
 		return false;
-	k->stack = f;
+	if (v->key[i])
+		c->t.book->keyed = true;
+	c->t.book->stack = f;
 	c->t.bias = v->tlb.entry[i].addend;
 	c->t.neg_bias = -c->t.bias;
 	c->t.stack_base = f.linear + c->t.bias;
@@ -278,33 +324,33 @@ static void new_epoch(struct translator *tr)
 	}
 }
 
+static bool stores_to(const struct filled *f, uint64_t frame)
+{
+	return (f->flags & FILL_STORE) && frame - f->frame < (f->flags & FILL_REGION ? REGION_FRAMES : 1);
+}
+
 static void withdraw_from(struct cpu *c, struct translator *tr, uint64_t frame)
 {
 	struct slot_book *k = c->t.book;
 
 	if (!k)
 		return;
-	if (c->t.stack_valid) {
-		if (k->stack.frame == frame)
-			stack_none(c);
-		else
-			atomic_store_explicit(&tr->stored[k->stack.frame], tr->store_epoch, memory_order_relaxed);
-	}
+	if (c->t.stack_valid && stores_to(&k->stack, frame))
+		stack_none(c);
+	else if (c->t.stack_valid)
+		mark_stored(tr, &k->stack);
+	/* As in slots_drop_page. */
 	for (uint32_t i = k->count; i--;) {
-		if (!(k->log[i].flags & FILL_STORE))
-			continue;
-		if (k->log[i].frame == frame)
+		if (stores_to(&k->log[i], frame))
 			remove_at(c, i);
-		else
-			atomic_store_explicit(&tr->stored[k->log[i].frame], tr->store_epoch, memory_order_relaxed);
+		else if (k->log[i].flags & FILL_STORE)
+			mark_stored(tr, &k->log[i]);
 	}
 	for (uint32_t i = SLOTS_MAX - k->global_count; i < SLOTS_MAX; i++) {
-		if (!(k->log[i].flags & FILL_STORE))
-			continue;
-		if (k->log[i].frame == frame)
+		if (stores_to(&k->log[i], frame))
 			remove_at(c, i);
-		else
-			atomic_store_explicit(&tr->stored[k->log[i].frame], tr->store_epoch, memory_order_relaxed);
+		else if (k->log[i].flags & FILL_STORE)
+			mark_stored(tr, &k->log[i]);
 	}
 }
 

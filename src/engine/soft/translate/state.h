@@ -9,10 +9,12 @@
  *  - host RSP is guest RSP + t.bias;
  *  - the host's arithmetic flags are the guest's; DF is clear; cpu.sysflags has the rest;
  *  - the guest's RIP is t.page plus the offset in the page that the code knows;
- *  - XMM, YMM, x87 and MXCSR are the guest's when t.vector is not 0, else they are in cpu.x.
+ *  - XMM, YMM and MXCSR are the guest's when t.vector is not 0, the x87 registers when it has VECTOR_X87; else they are in cpu.x.
  */
 #ifndef SUBRING_ENGINE_SOFT_TRANSLATE_STATE_H
 #define SUBRING_ENGINE_SOFT_TRANSLATE_STATE_H
+
+#include "engine/soft/decode/insn.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -54,7 +56,9 @@ enum exit_kind {
 	EXIT_FILL,   /* slot exit_slot does not show [exit_value + slot.base, + exit_size): fill it, go on at exit_site; or as EXIT_ONE */
 	EXIT_GROUP,  /* the same for a range; or the interpreter runs one block from exit_at */
 	EXIT_STACK,  /* the stack window does not show [exit_value, + exit_size), host addresses: move it, go on at exit_site; or one block */
-	EXIT_VECTOR, /* the code at exit_site wants vector level exit_slot; or as EXIT_ONE */
+	EXIT_VECTOR, /* the code at exit_site wants exit_slot, VECTOR_*; or as EXIT_ONE */
+	EXIT_JUMP,   /* the jump cache has nothing for exit_value: enter it and go on at exit_site; or as EXIT_ONE */
+	EXIT_CALL,   /* the handler of translator.calls[exit_slot] has to run the instruction at exit_at (call.c) */
 	EXIT_STALE,  /* the block at exit_at was invalidated */
 	EXIT_COUNT,
 };
@@ -67,6 +71,9 @@ enum { EXIT_STORES = 1u << 31 }; /* in exit_size: not only loads */
  */
 #define STACK_NOWHERE (1ull << 62)
 
+enum { VECTOR_SSE = 1, VECTOR_AVX = 2, VECTOR_X87 = 4 };
+#define X87_AT_NONE (~0u)
+
 struct cpu_translate {
 	uint64_t page;	    /* linear address of the page of the code under way */
 	uint64_t bias, neg_bias;
@@ -77,7 +84,10 @@ struct cpu_translate {
 	uint64_t host_rsp, save_rax, save_rcx;
 	uint64_t scratch[4];
 	uint32_t flags;	    /* AF_*, kept over a check where they are live */
-	uint8_t vector;	    /* 0: the guest's vector state is in cpu.x; 1: x87 and SSE may be used; 2: AVX too */
+	uint8_t vector;	    /* VECTOR_*: what the guest has enabled, and is in the registers; 0: nothing is in the registers */
+	/* The last x87 instruction since they were loaded: its offset in the page, and above that bit 12 on its opcode as in FOP; its page. */
+	uint32_t x87_at;
+	uint64_t x87_page;
 
 	/* Told by the code that leaves. */
 	uint32_t exit_kind;
@@ -89,6 +99,7 @@ struct cpu_translate {
 	bool exit_flags_saved; /* t.flags and save_rax have what the host's flags and RAX do not */
 
 	/* --- C's own --- */
+	struct insn called;	  /* by call.c: what runs now */
 	struct translator *tr;	  /* NULL: the interpreter runs everything */
 	struct translate_work *work;
 	struct jump_cache *jumps_open; /* what `jumps` is while nothing waits */

@@ -38,6 +38,8 @@ bool translate_again(struct cpu *c, enum translate_next *next);
 enum translate_next translate_run(struct cpu *c, struct block *b);
 /* Brings the guest's vector state home to cpu.x, and the host's own back. Before any C code that may use vector registers. */
 void translate_vector_save(struct cpu *c);
+/* The other way, for @wanted, VECTOR_*. False: the guest has not enabled it. */
+bool translate_vector_load(struct cpu *c, unsigned wanted);
 
 /* signal.c: GS, the signal stack and the handlers of host faults, for this thread and @c. */
 void translate_thread_enter(struct cpu *c);

@@ -8,6 +8,7 @@
  * c->replay, in the order in which it makes them. An instruction whose accesses change between
  * two executions (another vCPU rewrote its page tables) starts over with an empty log.
  */
+#include "engine/soft/translate/translate.h"
 #include "engine/soft/vcpu/vcpu.h"
 
 #include "host/log.h"
@@ -29,6 +30,7 @@ static void rewind_rip(struct cpu *c)
 
 static _Noreturn void unwind(struct cpu *c, int how)
 {
+	translate_vector_save(c); /* call.c */
 	rewind_rip(c);
 	c->left = (uint8_t)how;
 	__builtin_longjmp(c->jmp, 1);

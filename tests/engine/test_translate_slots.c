@@ -1,0 +1,701 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Translation slots and the stack window: what they may show, and what takes it from them
+ * (src/engine/soft/translate/cache.h).
+ */
+#include "system_rig.h"
+
+#include "engine/soft/mmu/mmu.h"
+#include "engine/soft/mmu/tlb.h"
+#include "engine/soft/translate/cache.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+enum { FRAME = SYS_DATA >> FRAME_SHIFT, NEVER_HOT = 1000000, SLOT = 7 };
+enum { P = 1, W = 2, U = 4, PS = 0x80, G = 0x100 };
+
+static struct translator *tr;
+
+static struct cpu *start(unsigned cpl)
+{
+	struct soft_tuning tuning = SOFT_TUNING_DEFAULT;
+
+	sys_start(SYS_LONG, cpl);
+	tuning.hot = NEVER_HOT;
+	assert_int_equal(soft_vm_translate(sys.vm, &tuning), 0);
+	tr = sys.vm->tr;
+	return sys.c;
+}
+
+static void pte(uint64_t linear, uint64_t entry)
+{
+	sys_poke(SYS_PT + (linear >> 12) * 8, 8, entry);
+}
+
+/* The host address at which emitted code would make an access at @linear through slot @n; NULL: it would leave. */
+static uint8_t *through(struct cpu *c, unsigned n, uint64_t linear)
+{
+	const struct slot *s = &c->slot[n];
+
+	return linear - s->base < s->limit ? (uint8_t *)(uintptr_t)(linear + s->addend) : NULL;
+}
+
+static bool load(uint64_t linear, unsigned size)
+{
+	mmu_probe(sys.c, SEG_DS, linear, size, MMU_READ);
+	return slot_fill(sys.c, SLOT, linear, size, false);
+}
+
+static bool store(uint64_t linear, unsigned size)
+{
+	mmu_probe(sys.c, SEG_DS, linear, size, MMU_WRITE);
+	return slot_fill(sys.c, SLOT, linear, size, true);
+}
+
+static uint8_t *ram_at(uint64_t offset)
+{
+	return sys.ram->host + offset;
+}
+
+enum { PAGE0 = 0x30000, GLOBAL0 = 0x31000, PAGE1 = 0x32000, GLOBAL1 = 0x33000 };
+
+/* --- filling --- */
+
+static void slot_shows_its_page_up_to_the_last_access_that_fits(void **state)
+{
+	struct cpu *c = start(0);
+
+	assert_true(load(SYS_DATA + 0x10, 8));
+	assert_ptr_equal(through(c, SLOT, SYS_DATA), ram_at(SYS_DATA));
+	assert_ptr_equal(through(c, SLOT, SYS_DATA + 0x123), ram_at(SYS_DATA + 0x123));
+	assert_ptr_equal(through(c, SLOT, SYS_DATA + 0xff8), ram_at(SYS_DATA + 0xff8));
+	assert_null(through(c, SLOT, SYS_DATA + 0xff9));
+	assert_null(through(c, SLOT, SYS_DATA - 1));
+	assert_null(through(c, SLOT, SYS_DATA + 0x1000));
+	assert_null(through(c, SLOT, SYS_DATA | 1ull << 63));
+	assert_true(load(SYS_DATA, 4096));
+	assert_non_null(through(c, SLOT, SYS_DATA));
+	assert_null(through(c, SLOT, SYS_DATA + 1));
+}
+
+static void access_across_pages_fills_nothing(void **state)
+{
+	struct cpu *c = start(0);
+
+	mmu_probe(c, SEG_DS, SYS_DATA, 0x1008, MMU_WRITE);
+	assert_false(slot_fill(c, SLOT, SYS_DATA + 0xffc, 8, false));
+	assert_int_equal(c->slot[SLOT].limit, 0);
+}
+
+static void slot_needs_the_tlb_to_have_the_page(void **state)
+{
+	struct cpu *c = start(0);
+
+	assert_false(slot_fill(c, SLOT, SYS_DATA, 8, false));
+	mmu_load(c, SEG_DS, SYS_DATA, 8);
+	assert_true(slot_fill(c, SLOT, SYS_DATA, 8, false));
+	assert_false(slot_fill(c, SLOT, SYS_DATA, 8, true)); /* no store has been here */
+	assert_non_null(through(c, SLOT, SYS_DATA));	    /* and nothing has changed */
+	mmu_store(c, SEG_DS, SYS_DATA, 8, 0);
+	assert_true(slot_fill(c, SLOT, SYS_DATA, 8, true));
+	assert_true(sys.ram->frame[FRAME] & FRAME_DIRTY);
+}
+
+static void read_only_page_is_for_loads(void **state)
+{
+	struct cpu *c = start(0);
+
+	sys_page(SYS_DATA, P | U);
+	assert_true(load(SYS_DATA, 8));
+	assert_false(slot_fill(c, SLOT, SYS_DATA, 8, true));
+}
+
+static void rom_is_for_loads(void **state)
+{
+	struct cpu *c = start(0);
+
+	assert_int_equal(ram_set_slot(sys.ram, 0, &(struct ram_slot){ .gpa = 0, .size = 0x100000 }), 0);
+	assert_int_equal(ram_set_slot(sys.ram, 1, &(struct ram_slot){ .gpa = 0x100000, .size = 0x100000, .offset = 0x100000,
+								      .readonly = true }), 0);
+	soft_vm_slots_changed(sys.vm);
+	assert_true(load(0x100000, 8));
+	mmu_probe(c, SEG_DS, 0x100000, 8, MMU_WRITE);
+	assert_false(slot_fill(c, SLOT, 0x100000, 8, true));
+}
+
+static void frame_with_code_is_for_loads(void **state)
+{
+	struct cpu *c = start(0);
+
+	mmu_probe(c, SEG_DS, SYS_DATA, 8, MMU_WRITE);
+	cache_watch_frame(c, FRAME);
+	assert_true(slot_fill(c, SLOT, SYS_DATA, 8, false));
+	assert_false(slot_fill(c, SLOT, SYS_DATA, 8, true));
+	assert_false(stack_fill(c, SYS_DATA + 0x800, -8, 0));
+	cache_frame_written(tr, FRAME);
+	assert_true(slot_fill(c, SLOT, SYS_DATA, 8, true));
+}
+
+static void alignment_checks_leave_slots_empty(void **state)
+{
+	struct cpu *c = start(3);
+
+	mmu_probe(c, SEG_DS, SYS_DATA, 8, MMU_WRITE);
+	c->cr0 |= CR0_AM;
+	c->sysflags |= RF_AC;
+	cpu_mode_changed(c);
+	assert_false(slot_fill(c, SLOT, SYS_DATA, 8, false));
+}
+
+/* --- regions --- */
+
+enum { LARGE = 2 << 20 }; /* linear: a page of 2 MiB, of all the memory that there is */
+
+static struct cpu *start_large(void)
+{
+	struct cpu *c = start(0);
+
+	sys_poke(SYS_PML4 + 0x2000 + 8, 8, P | W | U | PS);
+	return c;
+}
+
+static void large_page_in_one_piece_is_shown_whole(void **state)
+{
+	struct cpu *c = start_large();
+
+	assert_true(load(LARGE + PAGE0, 8));
+	assert_ptr_equal(through(c, SLOT, LARGE), ram_at(0));
+	assert_ptr_equal(through(c, SLOT, LARGE + 0x1ffff8), ram_at(0x1ffff8));
+	assert_null(through(c, SLOT, LARGE + 0x1ffff9));
+	assert_null(through(c, SLOT, LARGE - 1));
+	/* An access across the edges of two of its 4 KiB, too. */
+	assert_true(load(LARGE + PAGE0 + 0xffc, 8));
+	mmu_probe(c, SEG_DS, LARGE + 0x1ff000, 8, MMU_READ);
+	assert_false(slot_fill(c, SLOT, LARGE + 0x1ffffc, 8, false));
+}
+
+static void large_page_in_pieces_is_shown_in_small_ones(void **state)
+{
+	struct cpu *c = start_large();
+
+	assert_int_equal(ram_set_slot(sys.ram, 0, &(struct ram_slot){ .gpa = 0, .size = 0x100000 }), 0);
+	assert_int_equal(ram_set_slot(sys.ram, 1, &(struct ram_slot){ .gpa = 0x100000, .size = 0x100000, .offset = 0x100000 }), 0);
+	soft_vm_slots_changed(sys.vm);
+	assert_true(load(LARGE + PAGE0, 8));
+	assert_non_null(through(c, SLOT, LARGE + PAGE0));
+	assert_null(through(c, SLOT, LARGE + PAGE1));
+}
+
+static void region_with_the_local_apic_is_shown_in_small_pieces(void **state)
+{
+	struct cpu *c = start_large();
+
+	c->apic_base = (c->apic_base & 0xfff) | 0x1fe000;
+	mmu_flush_all(c);
+	assert_true(load(LARGE + PAGE0, 8));
+	assert_null(through(c, SLOT, LARGE + PAGE1));
+}
+
+static void region_is_stored_to_where_all_of_it_is_dirty_and_none_is_code(void **state)
+{
+	struct cpu *c = start_large();
+
+	assert_true(store(LARGE + PAGE0, 8));
+	assert_null(through(c, SLOT, LARGE + PAGE1));
+	for (unsigned i = 0; i < 512; i++)
+		sys.ram->frame[i] |= FRAME_DIRTY;
+	assert_true(store(LARGE + PAGE0, 8));
+	assert_ptr_equal(through(c, SLOT, LARGE + PAGE1), ram_at(PAGE1));
+	cache_watch_frame(c, PAGE1 >> FRAME_SHIFT); /* withdraws it */
+	assert_int_equal(c->slot[SLOT].limit, 0);
+	assert_true(store(LARGE + PAGE0, 8));
+	assert_null(through(c, SLOT, LARGE + PAGE1));
+	assert_true(load(LARGE + PAGE0, 8));
+	assert_non_null(through(c, SLOT, LARGE + PAGE1));
+	/* Another region slot marks all of its frames. */
+	cache_frame_written(tr, PAGE1 >> FRAME_SHIFT);
+	sys.ram->frame[PAGE1 >> FRAME_SHIFT] |= FRAME_DIRTY;
+	assert_true(store(LARGE + PAGE0, 8));
+	cache_watch_frame(c, 511);
+	assert_int_equal(c->slot[SLOT].limit, 0);
+}
+
+/* --- the stack window --- */
+
+static void stack_window_shows_one_page_to_store_to(void **state)
+{
+	struct cpu *c = start(0);
+	uint64_t rsp = SYS_STACK - 0x100;
+
+	assert_false(c->t.stack_valid);
+	assert_false(stack_fill(c, rsp, -8, 0));
+	mmu_load(c, SEG_SS, rsp, 8);
+	assert_false(stack_fill(c, rsp, -8, 0));
+	mmu_store(c, SEG_SS, rsp, 8, 0);
+	assert_true(stack_fill(c, rsp, -16, 32));
+	assert_true(c->t.stack_valid);
+	assert_ptr_equal((uint8_t *)(uintptr_t)(rsp + c->t.bias), ram_at(rsp));
+	assert_int_equal(c->t.bias + c->t.neg_bias, 0);
+	assert_ptr_equal((uint8_t *)(uintptr_t)c->t.stack_base, ram_at(SYS_STACK - 0x1000));
+	/* It stays where it is when the next cannot be had. */
+	assert_false(stack_fill(c, SYS_STACK, -8, 8));
+	assert_false(stack_fill(c, SYS_DATA, 0, 8));
+	assert_ptr_equal((uint8_t *)(uintptr_t)(rsp + c->t.bias), ram_at(rsp));
+}
+
+static void without_stack_window_no_canonical_address_passes_its_check(void **state)
+{
+	struct cpu *c = start(0);
+	uint64_t first = c->t.stack_base - c->t.bias;
+
+	for (unsigned i = 0; i < 2; i++) {
+		for (uint64_t a = first; a < first + FRAME_SIZE; a++)
+			assert_false(canonical_bits(a, 57));
+		assert_int_equal(c->t.bias, 0);
+		mmu_store(c, SEG_SS, SYS_STACK - 8, 8, 0);
+		assert_true(stack_fill(c, SYS_STACK, -8, 0));
+		window_drop(c);
+		first = c->t.stack_base - c->t.bias;
+	}
+}
+
+static void stack_window_goes_with_view_and_space(void **state)
+{
+	struct cpu *c = start(0);
+
+	c->cr4 |= CR4_SMAP | CR4_PCIDE;
+	pte(SYS_STACK - 0x1000, (SYS_STACK - 0x1000) | P | W);
+	mmu_flush_all(c);
+	cpu_mode_changed(c);
+	for (unsigned i = 0; i < 3; i++) {
+		mmu_store(c, SEG_SS, SYS_STACK - 8, 8, 0);
+		assert_true(stack_fill(c, SYS_STACK, -8, 0));
+		mmu_select(c);
+		assert_true(c->t.stack_valid);
+		if (i == 0) {
+			c->sysflags |= RF_AC;
+			mmu_select(c);
+		} else if (i == 1) {
+			mmu_load_cr3(c, SYS_PML4 | 5 | 1ull << 63);
+		} else {
+			mmu_flush_page(c, SYS_STACK - 0x1000);
+		}
+		assert_false(c->t.stack_valid);
+	}
+}
+
+/* --- dropping --- */
+
+static bool is_filled(unsigned n)
+{
+	return sys.c->slot[n].limit != 0;
+}
+
+/* Slots 0 to 3: a page, a global page, another of each. */
+
+static struct cpu *four_slots(void)
+{
+	struct cpu *c = start(0);
+
+	c->cr4 |= CR4_PGE;
+	pte(GLOBAL0, GLOBAL0 | P | W | U | G);
+	pte(GLOBAL1, GLOBAL1 | P | W | U | G);
+	mmu_flush_all(c);
+	for (unsigned i = 0; i < 4; i++) {
+		mmu_probe(c, SEG_DS, PAGE0 + i * 0x1000, 8, MMU_WRITE);
+		assert_true(slot_fill(c, i, PAGE0 + i * 0x1000, 8, i < 2));
+	}
+	return c;
+}
+
+static void assert_filled(bool a, bool ag, bool b, bool bg)
+{
+	assert_int_equal(is_filled(0), a);
+	assert_int_equal(is_filled(1), ag);
+	assert_int_equal(is_filled(2), b);
+	assert_int_equal(is_filled(3), bg);
+}
+
+static void cr3_load_keeps_slots_of_global_pages(void **state)
+{
+	mmu_load_cr3(four_slots(), SYS_PML4);
+	assert_filled(false, true, false, true);
+	mmu_flush_all(sys.c);
+	assert_filled(false, false, false, false);
+}
+
+static void nonglobal_flush_keeps_slots_of_global_pages(void **state)
+{
+	mmu_flush_nonglobal(four_slots());
+	assert_filled(false, true, false, true);
+}
+
+static void space_switch_without_flush_drops_slots_too(void **state)
+{
+	struct cpu *c = start(0);
+
+	c->cr4 |= CR4_PCIDE;
+	mmu_flush_all(c);
+	cpu_mode_changed(c);
+	assert_true(store(PAGE0, 8));
+	mmu_load_cr3(c, SYS_PML4 | 3 | 1ull << 63);
+	assert_false(is_filled(SLOT));
+	/* A flush of another space than the present one need not touch them. */
+	assert_true(store(PAGE0, 8));
+	mmu_flush_pcid(c, 0);
+	assert_true(is_filled(SLOT));
+	mmu_flush_pcid(c, 3);
+	assert_false(is_filled(SLOT));
+}
+
+static void invlpg_drops_slots_of_its_page(void **state)
+{
+	struct cpu *c = four_slots();
+
+	mmu_flush_page(c, PAGE0 + 0x234);
+	assert_filled(false, true, true, true);
+	mmu_flush_page(c, GLOBAL1);
+	assert_filled(false, true, true, false);
+	mmu_flush_page(c, PAGE0 + 0x10000);
+	assert_filled(false, true, true, false);
+	/* What is left is still known: it can be dropped, and filled again. */
+	assert_true(slot_fill(c, 1, PAGE1, 8, false));
+	mmu_flush_nonglobal(c);
+	assert_filled(false, false, false, false);
+}
+
+static void invlpg_anywhere_in_a_large_page_drops_its_slots(void **state)
+{
+	struct cpu *c = start_large();
+
+	assert_true(load(LARGE + PAGE0, 8));
+	assert_ptr_equal(through(c, SLOT, LARGE + PAGE0), ram_at(PAGE0));
+	mmu_flush_page(c, LARGE + 0x100000);
+	assert_false(is_filled(SLOT));
+}
+
+static void slot_is_filled_anew_again_and_again(void **state)
+{
+	struct cpu *c = four_slots();
+
+	for (unsigned i = 0; i < 3 * SLOTS_MAX; i++) {
+		unsigned page = i * 7 % 4;
+
+		assert_true(slot_fill(c, i % 3, PAGE0 + page * 0x1000, 8, false));
+	}
+	mmu_flush_all(c);
+	assert_filled(false, false, false, false);
+}
+
+static void all_slots_can_be_filled_at_once(void **state)
+{
+	struct cpu *c = four_slots();
+
+	for (unsigned i = 0; i < SLOTS_MAX; i++)
+		assert_true(slot_fill(c, i, PAGE0 + i % 4 * 0x1000, 8, false));
+	mmu_flush_page(c, PAGE0);
+	mmu_flush_page(c, GLOBAL0);
+	for (unsigned i = 0; i < SLOTS_MAX; i++)
+		assert_int_equal(is_filled(i), i % 4 >= 2);
+	mmu_flush_nonglobal(c);
+	for (unsigned i = 0; i < SLOTS_MAX; i++)
+		assert_int_equal(is_filled(i), i % 4 == 3);
+}
+
+static void key_that_loses_a_right_takes_slots_with_it(void **state)
+{
+	struct cpu *c;
+
+	sys_model = "max";
+	c = start(3);
+	c->cr4 |= CR4_PKE;
+	pte(PAGE0, PAGE0 | P | W | U | 5ull << 59);
+	mmu_flush_all(c);
+	cpu_mode_changed(c);
+	assert_true(store(PAGE0, 8));
+	mmu_set_pkru(c, 2u << 2 * 5);
+	assert_false(is_filled(SLOT));
+	mmu_probe(c, SEG_DS, PAGE0, 8, MMU_READ);
+	assert_false(slot_fill(c, SLOT, PAGE0, 8, true));
+	assert_true(slot_fill(c, SLOT, PAGE0, 8, false));
+	mmu_set_pkru(c, 0); /* gained */
+	assert_true(is_filled(SLOT));
+}
+
+static void watchpoint_takes_slots_and_lets_none_be_filled(void **state)
+{
+	static const struct engine_debug watch = { .watch_count = 1, .watch = { { .linear = PAGE0 + 8, .len = 4, .store = true } } };
+	struct cpu *c = start(0);
+
+	assert_true(store(PAGE0, 8));
+	mmu_store(c, SEG_SS, PAGE0, 8, 0);
+	assert_true(stack_fill(c, PAGE0 + 0x800, -8, 0));
+	c->debug = &watch;
+	debug_rearm(c);
+	assert_false(is_filled(SLOT));
+	assert_false(c->t.stack_valid);
+	assert_false(store(PAGE0 + 0x800, 8));
+	assert_false(load(PAGE0 + 0x800, 8));
+	assert_false(stack_fill(c, PAGE0 + 0x800, -8, 0));
+	assert_true(store(PAGE1, 8));
+}
+
+static void dirty_log_sees_stores_again_once_it_is_started(void **state)
+{
+	uint64_t bitmap[8];
+
+	start(0);
+	assert_true(store(PAGE0, 8));
+	assert_int_equal(ram_dirty_log(sys.ram, 0, bitmap, 8), 0);
+	soft_vm_slots_changed(sys.vm); /* dirty_log_start */
+	assert_false(is_filled(SLOT));
+	assert_true(store(PAGE0, 8));
+	assert_true(sys.ram->frame[PAGE0 >> FRAME_SHIFT] & FRAME_DIRTY);
+}
+
+/* --- withdrawing, with two vCPUs --- */
+
+static struct {
+	struct ram *ram;
+	struct soft_vm *vm;
+	struct run_page *run[2];
+} two;
+
+/* Protected mode without paging. */
+static void flat(struct cpu *c)
+{
+	c->cr0 = CR0_PE | CR0_ET;
+	for (unsigned i = 0; i < SEG_COUNT; i++)
+		c->seg[i] = (struct vcpu_segment){ .limit = ~0u, .attr = 0xc093 };
+	c->seg[SEG_CS].attr = 0xc09b;
+	cpu_mode_changed(c);
+}
+
+static void start_two(void)
+{
+	struct soft_tuning tuning = SOFT_TUNING_DEFAULT;
+	struct vm_clock clock;
+	struct error err;
+
+	vm_clock_init(&clock);
+	vm_clock_resume(&clock);
+	for (unsigned i = 0; i < 2; i++) {
+		two.run[i] = aligned_alloc(4096, 4096);
+		memset(two.run[i], 0, 4096);
+	}
+	assert_int_equal(ram_create(2 << 20, NULL, &two.ram, &err), 0);
+	assert_int_equal(ram_set_slot(two.ram, 0, &(struct ram_slot){ .size = 2 << 20 }), 0);
+	assert_int_equal(soft_vm_create(two.ram, cpu_model_find(NULL), 2, &clock, two.run, &two.vm), 0);
+	assert_int_equal(soft_vm_translate(two.vm, &tuning), 0);
+	flat(two.vm->cpu[0]);
+	flat(two.vm->cpu[1]);
+}
+
+static int finish_two(void **state)
+{
+	soft_vm_destroy(two.vm);
+	ram_destroy(two.ram);
+	free(two.run[0]);
+	free(two.run[1]);
+	memset(&two, 0, sizeof(two));
+	return 0;
+}
+
+static bool fill(struct cpu *c, unsigned n, uint64_t linear, bool write)
+{
+	mmu_probe(c, SEG_DS, linear, 8, write ? MMU_WRITE : MMU_READ);
+	return slot_fill(c, n, linear, 8, write);
+}
+
+/* On a thread that runs both vCPUs by turns. */
+static void watch(struct cpu *c, uint64_t frame)
+{
+	cache_watch_frame(c, frame);
+	atomic_store(&c->parked, 1);
+}
+
+static void code_takes_storing_slots_of_all_vcpus(void **state)
+{
+	struct cpu *a, *b;
+
+	start_two();
+	a = two.vm->cpu[0];
+	b = two.vm->cpu[1];
+	assert_true(fill(a, 0, PAGE0, true));
+	assert_true(fill(a, 1, PAGE0 + 8, false));
+	assert_true(fill(a, 2, PAGE1, true));
+	assert_true(fill(b, 0, PAGE0, true));
+	assert_true(fill(b, 1, PAGE1, true));
+	mmu_probe(b, SEG_SS, PAGE0, 8, MMU_WRITE);
+	assert_true(stack_fill(b, PAGE0 + 0x800, -8, 8));
+	watch(a, PAGE0 >> FRAME_SHIFT);
+	assert_int_equal(a->slot[0].limit, 0);
+	assert_int_not_equal(a->slot[1].limit, 0);
+	assert_int_not_equal(a->slot[2].limit, 0);
+	assert_int_equal(b->slot[0].limit, 0);
+	assert_int_not_equal(b->slot[1].limit, 0);
+	assert_false(b->t.stack_valid);
+	assert_int_equal(two.vm->tr->withdrawals, 1);
+	/* Slots that stay are known to later withdrawals; frames that nobody stores to cost none. */
+	watch(b, (PAGE1 >> FRAME_SHIFT) + 7);
+	assert_int_equal(two.vm->tr->withdrawals, 1);
+	watch(b, PAGE1 >> FRAME_SHIFT);
+	assert_int_equal(two.vm->tr->withdrawals, 2);
+	assert_int_equal(a->slot[2].limit, 0);
+	assert_int_equal(b->slot[1].limit, 0);
+	/* So is a stack window. */
+	mmu_probe(b, SEG_SS, GLOBAL0, 8, MMU_WRITE);
+	assert_true(stack_fill(b, GLOBAL0 + 0x800, -8, 8));
+	assert_true(fill(a, 0, GLOBAL1, true));
+	watch(a, GLOBAL1 >> FRAME_SHIFT);
+	assert_true(b->t.stack_valid);
+	watch(a, GLOBAL0 >> FRAME_SHIFT);
+	assert_false(b->t.stack_valid);
+}
+
+static void withdrawal_of_one_frame_forgets_marks_of_slots_that_are_gone(void **state)
+{
+	struct cpu *a;
+
+	start_two();
+	a = two.vm->cpu[0];
+	assert_true(fill(a, 0, PAGE0, true));
+	assert_true(fill(a, 1, PAGE1, true));
+	slots_drop(a, true);
+	assert_true(fill(a, 0, PAGE0, true));
+	watch(a, PAGE0 >> FRAME_SHIFT);
+	watch(a, PAGE1 >> FRAME_SHIFT);
+	assert_int_equal(two.vm->tr->withdrawals, 1);
+	/* Epochs of marks come round. */
+	for (unsigned i = 0; i < 600; i++) {
+		cache_frame_written(two.vm->tr, PAGE0 >> FRAME_SHIFT);
+		assert_true(fill(a, 0, PAGE0, true));
+		assert_true(fill(a, 1, GLOBAL0, true));
+		watch(a, PAGE0 >> FRAME_SHIFT);
+		assert_int_equal(a->slot[0].limit, 0);
+		assert_int_not_equal(a->slot[1].limit, 0);
+	}
+	assert_int_equal(two.vm->tr->withdrawals, 601);
+}
+
+/*
+ * One thread stores through its slot as translated code does, without a look at the frame's byte; the other makes code of the frame, reads
+ * it, and then looks whether it was told of every store after.
+ */
+enum { ROUNDS = 20000 };
+static _Atomic bool stop;
+
+/* What the run loop does between two blocks. */
+static void look_after_requests(struct cpu *c)
+{
+	if (!atomic_load(&c->req))
+		return;
+	atomic_store(&c->req, 0);
+	atomic_store(&c->parked, 1);
+	while (atomic_load(&c->vm->world_wanted))
+		sched_yield();
+	atomic_store(&c->parked, 0);
+	while (atomic_load(&c->vm->world_wanted)) {
+		atomic_store(&c->parked, 1);
+		while (atomic_load(&c->vm->world_wanted))
+			sched_yield();
+		atomic_store(&c->parked, 0);
+	}
+}
+
+static void *storing(void *opaque)
+{
+	struct cpu *c = opaque;
+	uint32_t value = 0;
+
+	atomic_store(&c->parked, 0);
+	while (!atomic_load(&stop)) {
+		uint8_t *p = through(c, 0, PAGE0);
+
+		value++;
+		if (p)
+			*(volatile uint32_t *)p = value;
+		else if (!fill(c, 0, PAGE0, true))
+			mmu_store(c, SEG_DS, PAGE0, 4, value);
+		look_after_requests(c);
+	}
+	atomic_store(&c->parked, 1);
+	return NULL;
+}
+
+static void no_store_is_missed_once_code_was_made(void **state)
+{
+	const uint64_t frame = PAGE0 >> FRAME_SHIFT;
+	struct translator *t;
+	struct cpu *a;
+	pthread_t thread;
+	unsigned made = 0;
+
+	start_two();
+	t = two.vm->tr;
+	a = two.vm->cpu[0];
+	atomic_store(&stop, false);
+	atomic_store(&a->parked, 0);
+	pthread_create(&thread, NULL, storing, two.vm->cpu[1]);
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		volatile uint32_t *code = (volatile uint32_t *)(two.ram->host + PAGE0);
+		uint32_t gen = cache_watch_frame(a, frame), seen, now;
+
+		cache_add_lines(t, frame, 1);
+		seen = *code;
+		for (unsigned k = 0; k < i % 64; k++)
+			__builtin_ia32_pause();
+		/* In this order: a store that is in memory now has been told of by the time that the storer's next one is. */
+		now = *code;
+		if (now != seen && now != seen + 1)
+			assert_int_not_equal(gen, atomic_load(&two.ram->code_gen[frame]));
+		made += now == seen;
+		look_after_requests(a);
+	}
+	atomic_store(&stop, true);
+	atomic_store(&a->parked, 1);
+	pthread_join(thread, NULL);
+	assert_in_range(made, 1, ROUNDS);
+	assert_true(two.vm->tr->withdrawals > 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(slot_shows_its_page_up_to_the_last_access_that_fits),
+		TEST(access_across_pages_fills_nothing),
+		TEST(slot_needs_the_tlb_to_have_the_page),
+		TEST(read_only_page_is_for_loads),
+		TEST(rom_is_for_loads),
+		TEST(frame_with_code_is_for_loads),
+		TEST(alignment_checks_leave_slots_empty),
+		TEST(large_page_in_one_piece_is_shown_whole),
+		TEST(large_page_in_pieces_is_shown_in_small_ones),
+		TEST(region_with_the_local_apic_is_shown_in_small_pieces),
+		TEST(region_is_stored_to_where_all_of_it_is_dirty_and_none_is_code),
+		TEST(stack_window_shows_one_page_to_store_to),
+		TEST(without_stack_window_no_canonical_address_passes_its_check),
+		TEST(stack_window_goes_with_view_and_space),
+		TEST(cr3_load_keeps_slots_of_global_pages),
+		TEST(nonglobal_flush_keeps_slots_of_global_pages),
+		TEST(space_switch_without_flush_drops_slots_too),
+		TEST(invlpg_drops_slots_of_its_page),
+		TEST(invlpg_anywhere_in_a_large_page_drops_its_slots),
+		TEST(slot_is_filled_anew_again_and_again),
+		TEST(all_slots_can_be_filled_at_once),
+		TEST(key_that_loses_a_right_takes_slots_with_it),
+		TEST(watchpoint_takes_slots_and_lets_none_be_filled),
+		TEST(dirty_log_sees_stores_again_once_it_is_started),
+		cmocka_unit_test_teardown(code_takes_storing_slots_of_all_vcpus, finish_two),
+		cmocka_unit_test_teardown(withdrawal_of_one_frame_forgets_marks_of_slots_that_are_gone, finish_two),
+		cmocka_unit_test_teardown(no_store_is_missed_once_code_was_made, finish_two),
+	};
+
+	return cmocka_run_group_tests_name("translation slots", tests, NULL, NULL);
+}
