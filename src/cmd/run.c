@@ -24,7 +24,7 @@ struct run_options {
 	const char *name, *engine, *cpu, *kernel, *initrd, *cmdline, *serial, *trace, *gdb;
 	unsigned cpus;
 	uint64_t mem;
-	bool debug_exit, test_device, no_reboot;
+	bool debug_exit, test_device, no_reboot, counters;
 };
 
 #define STRING(name, arg, member, help)                                                            \
@@ -34,8 +34,8 @@ struct run_options {
 static const struct option_spec run_table[] = {
 	STRING("name", "NAME", name, "call the VM so in messages"),
 	STRING("engine", "ENGINE", engine,
-	       "what runs the CPUs: auto (the default: kvm where that works, or else soft), kvm, soft, or soft,host=process "
-	       "to keep the engine in a process of its own"),
+	       "what runs the CPUs: auto (the default: kvm where that works, or else soft), kvm, soft; soft,host=process "
+	       "keeps the engine in a process of its own, soft,tier=interp translates nothing"),
 	STRING("cpu", "MODEL", cpu,
 	       "the CPU model: " CPU_MODELS_TEXT "; \"v3,-x2apic\" is v3 without that feature, \"v3,+pku\" adds one that only max has"),
 	{ "cpus", "N", "number of CPUs, 1 to 16 (default 1)", OPTION_NUMBER, offsetof(struct run_options, cpus), 1,
@@ -53,6 +53,7 @@ static const struct option_spec run_table[] = {
 	STRING("trace", "LIST[:FILE]", trace,
 	       "tell what happens, to standard error or a file: " TRACE_TOPICS(X) "or all, separated by commas"),
 #undef X
+	FLAG("counters", counters, "when the run ends, tell what the engine counted (Ctrl-a s tells while it runs)"),
 	STRING("gdb", "ADDR", gdb, "wait for gdb at HOST:PORT, :PORT or unix:PATH before the VM begins"),
 	{ 0 },
 };
@@ -396,6 +397,8 @@ static int run_vm(struct run *run, const struct run_options *o, struct error *er
 	}
 	flush_output(run);
 	terminal_restore();
+	if (o->counters)
+		vm_summary(run->vm, stderr);
 	return tell_end(run, &result);
 }
 

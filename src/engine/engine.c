@@ -4,6 +4,8 @@
 
 #include "engine/kvm/kvm.h"
 #include "engine/soft/host/host.h"
+#include "engine/soft/translate/dump.h"
+#include "engine/soft/translate/state.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -17,9 +19,12 @@ static const struct engine_ops kvm_entry = { .name = "kvm", .create = kvm_create
 const struct engine_ops *const engine_list[] = { &kvm_entry, &soft_entry, NULL };
 
 const char *const engine_counter_names[] = {
-	"instructions",
+	"instructions interpreted",
 	"instructions decoded",
 	"decoder cache flushes",
+#define X(id, name) name,
+	TRANSLATE_COUNTERS(X)
+#undef X
 	NULL,
 };
 
@@ -34,11 +39,26 @@ const char *engine_exit_name(enum engine_exit exit)
 	return (unsigned)exit < ENGINE_EXIT_COUNT ? name[exit] : "?";
 }
 
+static int check_symbols(const char *path, struct error *err)
+{
+	struct symbols *s = NULL;
+	int r = *path ? symbols_load(path, 0, &s) : 0;
+
+	symbols_free(s);
+	if (!r)
+		return 0;
+	return error_set(err, r, STATUS_INPUT, "cannot read symbols from %s", "%s",
+			 "give a file with lines as nm(1) writes them, such as the guest's /proc/kallsyms", path,
+			 r == -EINVAL ? "no symbol of code is in it" : strerror(-r));
+}
+
 static int soft_create(const struct engine_config *config, struct engine **out, struct error *err)
 {
 	struct soft_options options;
 	int r = soft_options_parse(config->options ? config->options : "", &options, err);
 
+	if (!r)
+		r = check_symbols(options.tuning.symbols, err);
 	if (r)
 		return r;
 	return options.process ? soft_process_create(config, &options.tuning, out, err) :

@@ -16,7 +16,8 @@
 	X(EXITS, "exits", "every exit from an engine to the devices")                              \
 	X(INT, "int", "interrupts, exceptions and their delivery")                                 \
 	X(MMU, "mmu", "page walks, TLB flushes, page faults")                                      \
-	X(CPU, "cpu", "mode changes, MSRs, CPUID, control registers")
+	X(CPU, "cpu", "mode changes, MSRs, CPUID, control registers")                             \
+	X(CODE, "code", "every block that the translator makes: guest and host code")
 
 enum trace_topic {
 #define X(id, name, help) TRACE_##id,

@@ -15,6 +15,8 @@ struct soft_tuning {
 	uint32_t cache_kib; /* cache=KIB: size of the code cache */
 	uint32_t flush_every;	  /* flush=N: throw the code cache away after N blocks were made; 0: never */
 	uint32_t interp_every;	  /* interp=N: interpret one block after every N entries into translated code; 0: never */
+	bool perf_map;		  /* perf-map=on: names for perf(1) in /tmp/perf-PID.map */
+	char symbols[256];	  /* symbols=FILE: the guest's, as nm(1) writes them; "" */
 	uint32_t interrupt_every; /* stir=N: N entries apart (at random, twice that at most), look for requests that nobody made; 0: never */
 };
 

@@ -13,10 +13,12 @@ struct option {
 	bool flag;	   /* what the word sets */
 	size_t offset;	   /* in struct soft_options: a bool or a uint32_t */
 	uint32_t min, max;
+	size_t text;	   /* or a string of fewer than so many bytes */
 };
 
-#define WORD(name, word, member, value) { name, word, value, offsetof(struct soft_options, member), 0, 0 }
-#define NUMBER(name, member, min, max) { name, NULL, false, offsetof(struct soft_options, member), min, max }
+#define WORD(name, word, member, value) { name, word, value, offsetof(struct soft_options, member), 0, 0, 0 }
+#define NUMBER(name, member, min, max) { name, NULL, false, offsetof(struct soft_options, member), min, max, 0 }
+#define TEXT(name, member) { name, NULL, false, offsetof(struct soft_options, member), 0, 0, sizeof(((struct soft_options *)0)->member) }
 
 static const struct option options[] = {
 	WORD("host", "threads", process, false),
@@ -30,11 +32,14 @@ static const struct option options[] = {
 	NUMBER("cache", tuning.cache_kib, 256, 1 << 20),
 	NUMBER("flush", tuning.flush_every, 0, 1000000000),
 	NUMBER("interp", tuning.interp_every, 0, 1000000000),
+	WORD("perf-map", "off", tuning.perf_map, false),
+	WORD("perf-map", "on", tuning.perf_map, true),
+	TEXT("symbols", tuning.symbols),
 	NUMBER("stir", tuning.interrupt_every, 0, 1000000000),
 };
 #define OPTIONS_TEXT                                                                               \
 	"there are host=threads|process, tier=all|interp, flags=lazy|exact, hot=N, insns=1..64, cache=KIB (256 or more), flush=N, " \
-	"interp=N, stir=N"
+	"interp=N, stir=N, perf-map=off|on, symbols=FILE"
 
 /* Whether @text ([@n]) is this option, and sets it. */
 static bool take(const struct option *o, const char *text, size_t n, struct soft_options *out)
@@ -51,6 +56,12 @@ static bool take(const struct option *o, const char *text, size_t n, struct soft
 		if (strlen(o->word) != n || strncmp(text, o->word, n))
 			return false;
 		*(bool *)((char *)out + o->offset) = o->flag;
+		return true;
+	}
+	if (o->text) {
+		if (n >= o->text)
+			return false;
+		memcpy((char *)out + o->offset, text, n);
 		return true;
 	}
 	if (*text < '0' || *text > '9')

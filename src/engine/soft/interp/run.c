@@ -180,6 +180,11 @@ static struct block *translated(struct cpu *c, unsigned *count)
 	enum translate_next next;
 	struct block *b;
 
+	if (translate_skip(c)) {
+		b = block_at_rip(c, NULL);
+		*count = b->count;
+		return b;
+	}
 	if (!translate_again(c, &next)) {
 		b = block_at_rip(c, NULL);
 		next = translate_run(c, b);
@@ -278,6 +283,8 @@ void cpu_run(struct cpu *c)
 	c->run->counter[0] = c->insn_count;
 	c->run->counter[1] = c->blocks->decoded;
 	c->run->counter[2] = c->blocks->flushes;
+	if (c->t.tr)
+		translate_counters(c, &c->run->counter[3]);
 	pv_leave(c);
 	world_leave(c);
 }

@@ -72,7 +72,7 @@ static void fill(struct tlb_view *v, uint64_t linear, const struct walk *w, enum
 	}
 	if (w->shift > FRAME_SHIFT) {
 		v->large[i / 64] |= 1ull << (i % 64);
-		v->any_large = true;
+		v->large_at |= large_bit(linear);
 	}
 	v->used = true;
 }

@@ -44,7 +44,8 @@ static void view_clear(struct tlb_view *v)
 	tlb_set_bytes(v->global, 0, sizeof(v->global));
 	tlb_set_bytes(v->large, 0, sizeof(v->large));
 	v->used = false;
-	v->any_large = v->any_global = false;
+	v->any_global = false;
+	v->large_at = 0;
 	v->keys = 0;
 }
 
@@ -91,7 +92,7 @@ static void view_drop_page(struct tlb_view *v, uint64_t linear)
 		return;
 	if (entry_in(v, i, linear, FRAME_SHIFT))
 		entry_drop(v, i);
-	if (!v->any_large)
+	if (!(v->large_at & large_bit(linear)))
 		return;
 	for (unsigned w = 0; w < TLB_ENTRIES / 64; w++) {
 		uint64_t m = v->large[w];

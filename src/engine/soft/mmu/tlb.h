@@ -11,11 +11,12 @@ struct tlb_view {
 	struct tlb tlb;
 	uint64_t global[TLB_ENTRIES / 64]; /* entry i is a global page */
 	uint64_t large[TLB_ENTRIES / 64];  /* entry i is part of a page larger than 4 KiB */
+	uint64_t large_at;		   /* where those were since the view was emptied: large_bit */
 	/* What entry i says is so for all of the aligned TLB_REGION bytes around it, which lie in one piece in RAM. */
 	uint64_t region[TLB_ENTRIES / 64];
 	uint8_t key[TLB_ENTRIES];	   /* 0, or 1 + walk.key: its rights depend on that protection key */
 	uint32_t keys;			   /* bit n: key n may be among them */
-	bool used, any_large, any_global;
+	bool used, any_global;
 };
 
 struct tlb_space {
@@ -37,6 +38,12 @@ struct tlb_set {
 static inline void tlb_set_bytes(void *p, unsigned value, size_t n)
 {
 	__asm__ volatile("rep stosb" : "+D"(p), "+c"(n) : "a"(value) : "memory");
+}
+
+/* A bit for the GiB of @linear, which no page is larger than: whether there may be parts of large pages. */
+static inline uint64_t large_bit(uint64_t linear)
+{
+	return 1ull << ((linear >> 30) * 0x9e3779b97f4a7c15ull >> 58);
 }
 
 static inline unsigned tlb_index(uint64_t linear)

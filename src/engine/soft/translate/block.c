@@ -13,7 +13,11 @@
 
 #include "engine/soft/interp/block.h"
 #include "engine/soft/mmu/mmu.h"
+#include "engine/soft/translate/dump.h"
 
+#include "host/log.h"
+
+#include <stdlib.h>
 #include <string.h>
 
 enum { AFTER_BRANCH_MAX = 24, BRANCHES_MAX = 6, PEEK_INSNS = 6, RANGE_MAX = 512, NEAR_ALIGN = 16, FAR_BYTES = 16 };
@@ -117,7 +121,7 @@ static bool take_trace(struct cpu *c, struct source *s, struct trace *t, uint64_
 		t->bytes = (uint16_t)(at - s->offset);
 		if (ti->in.id == INSN_ID_JCC && goes_on(c, t, (key & ~(uint64_t)(FRAME_SIZE - 1)) | at, mode, ++branches))
 			continue;
-		if (!is_translated(&ti->in) || (ti->in.flags & INSN_ENDS && ti->in.id != INSN_ID_STI))
+		if (!is_translated(&ti->in) || (ti->in.flags & INSN_ENDS && !system_goes_on(c, &ti->in)))
 			break;
 	}
 	return false;
@@ -138,8 +142,8 @@ static unsigned peek(struct source *s, int64_t at)
 	return flags_live_at(s->copy + at, avail, INSN_MODE64, PEEK_INSNS);
 }
 
-/* Also fills live_taken of the branches in the middle. */
-static unsigned live_at_end(struct source *s, struct trace *t)
+/* Also fills live_taken of the branches in the middle. With @exact nothing is known of what follows: it may fault. */
+static unsigned live_at_end(struct source *s, struct trace *t, bool exact)
 {
 	const struct trace_insn *last = &t->insn[t->count - 1];
 	int64_t next = (int64_t)s->offset + last->at + last->in.len;
@@ -147,11 +151,14 @@ static unsigned live_at_end(struct source *s, struct trace *t)
 	for (unsigned i = 0; i + 1 < t->count; i++) {
 		struct trace_insn *ti = &t->insn[i];
 
-		if (ti->in.id == INSN_ID_JCC)
+		ti->live_taken = FL_ALL;
+		if (ti->in.id == INSN_ID_JCC && !exact)
 			ti->live_taken = (uint16_t)peek(s, (int64_t)s->offset + ti->at + ti->in.len + (int64_t)ti->in.imm);
 	}
 
 	if (!is_translated(&last->in))
+		return FL_ALL;
+	if (exact)
 		return FL_ALL;
 	switch (last->in.id) {
 	case INSN_ID_JMP: return peek(s, next + (int64_t)last->in.imm);
@@ -212,9 +219,9 @@ static void emit_entries(struct emit *e, struct tblock *b)
 }
 
 /* What comes behind the last instruction of a block is to be emitted: a jump there. */
-static bool goes_on_behind(const struct insn *in)
+static bool goes_on_behind(const struct cpu *c, const struct insn *in)
 {
-	return is_translated(in) && (!(in->flags & INSN_ENDS) || in->id == INSN_ID_STI);
+	return is_translated(in) && (!(in->flags & INSN_ENDS) || system_goes_on(c, in));
 }
 
 static void emit_body(struct emit *e, struct tblock *b)
@@ -245,7 +252,7 @@ static void emit_body(struct emit *e, struct tblock *b)
 		struct stub *s = emit_stub(e, asm_jmp(&e->c), EXIT_ONE);
 
 		s->at = (uint16_t)(e->offset + t->bytes);
-	} else if (goes_on_behind(&e->ti->in)) {
+	} else if (goes_on_behind(e->cpu, &e->ti->in)) {
 		emit_goto(e, (int64_t)e->offset + t->bytes);
 	}
 	emit_aways(e);
@@ -273,6 +280,27 @@ static bool unchanged(const struct source *s, const uint8_t *page)
 		if (memcmp(s->copy + s->peek[i].from, page + s->peek[i].from, s->peek[i].to - s->peek[i].from))
 			return false;
 	return true;
+}
+
+/* For people and profilers. */
+static void block_show(const struct translator *tr, const struct tblock *b)
+{
+	char *text = NULL, *save = NULL;
+	size_t len;
+	FILE *f;
+
+	if (tr->perf_map)
+		perf_map_block(tr->perf_map, tr, b, tr->symbols);
+	if (!trace_on(TRACE_CODE))
+		return;
+	f = open_memstream(&text, &len);
+	if (!f)
+		return;
+	translate_dump(f, tr, b, tr->symbols);
+	fclose(f);
+	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+		trace(TRACE_CODE, "%s", line);
+	free(text);
 }
 
 /* Under the lock. */
@@ -313,6 +341,7 @@ static struct tblock *emit_block(struct cpu *c, struct source *s, const struct t
 	if (e->failed || e->c.full)
 		return NULL;
 	cache_commit(tr, b, area_offset(e, e->c.p), e->slots);
+	block_show(tr, b);
 	return b;
 }
 
@@ -333,7 +362,7 @@ struct tblock *translate_block(struct cpu *c, uint64_t key, uint32_t mode, const
 		untranslated = take_trace(c, &w->source, &w->trace, key, mode, most);
 		if (!w->trace.count)
 			break;
-		analyse_flags(&w->trace, live_at_end(&w->source, &w->trace), tr->tuning.exact_flags);
+		analyse_flags(&w->trace, live_at_end(&w->source, &w->trace, tr->tuning.exact_flags), tr->tuning.exact_flags);
 		analyse_memory(&w->trace, RANGE_MAX, is_translated);
 		w->emit.failed = w->emit.c.full = false;
 		pthread_mutex_lock(&tr->lock);

@@ -388,10 +388,12 @@ bool cache_add_lines(struct translator *tr, uint64_t frame, uint64_t lines)
 static void throw_away(struct translator *tr)
 {
 	/* Lines stay: the interpreter has blocks there, too. The next store that hits one drops those that are left over. */
-	for (uint32_t i = 0; i < tr->block_count; i++)
-		tr->frame_blocks[tr->blocks[i].key >> FRAME_SHIFT] = NULL;
-	for (unsigned i = 0; i < 1u << HASH_BITS; i++)
-		atomic_store_explicit(&tr->bucket[i], NULL, memory_order_relaxed);
+	for (uint32_t i = 0; i < tr->block_count; i++) {
+		const struct tblock *b = &tr->blocks[i];
+
+		tr->frame_blocks[b->key >> FRAME_SHIFT] = NULL;
+		atomic_store_explicit(bucket_of(tr, b->key, b->mode), NULL, memory_order_relaxed);
+	}
 	tr->used = tr->common_end;
 	__atomic_store_n(&tr->block_count, 0, __ATOMIC_RELEASE);
 	tr->point_count = tr->link_count = tr->slots_used = tr->call_count = 0;

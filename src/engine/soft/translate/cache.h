@@ -34,6 +34,8 @@
 #include "engine/soft/soft.h"
 #include "engine/soft/translate/state.h"
 
+#include <stdio.h>
+
 /* Guest instruction and host code of a block, pairwise: at_guest from the block's start, at_host from its near entry. Ends with the block's lengths. */
 struct block_point {
 	uint16_t guest, host;
@@ -96,6 +98,8 @@ struct translator {
 	 * lock, or on a vCPU's thread since it last could be made to wait (cache_watch_frame, cache_flush, soft_world_stop, an event).
 	 */
 	_Atomic uint64_t flushes;
+	FILE *perf_map;		 /* or NULL */
+	struct symbols *symbols; /* of the guest, or NULL */
 	/* Counters, under the lock */
 	uint64_t translated_blocks, translated_insns, translated_bytes, invalidated, links, withdrawals;
 };

@@ -80,6 +80,13 @@ const uint8_t *call_find(struct cpu *c)
 
 bool call_jump(struct cpu *c, uint64_t rip)
 {
+#ifdef TRANSLATE_STATS
+	extern uint64_t stats_jump[65536][4];
+	uint64_t *s = stats_jump[rip & 0xffff];
+	s[0]++;
+	if (c->t.jumps != c->t.jumps_open) s[3]++;
+	if (c->t.jumps_open->entry[rip & 65535].neg_rip + rip) { s[1] = rip; s[2] = -c->t.jumps_open->entry[rip & 65535].neg_rip; }
+#endif
 	return !atomic_load_explicit(&c->req, memory_order_relaxed) && block_for(c, rip);
 }
 

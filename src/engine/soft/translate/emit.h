@@ -121,10 +121,18 @@ emit_fn *vector_emitter(const struct insn *in);
 /* --- system.c --- */
 /* The emitter for an instruction of system.c's, or NULL. */
 emit_fn *system_emitter(const struct insn *in);
+/* It ends blocks of the interpreter's, but in code for @c's mode the instruction behind it can follow in the same block. */
+bool system_goes_on(const struct cpu *c, const struct insn *in);
+/* The branch at @rel leads to where the interpreter's handler for @in, the instruction under way, is called. */
+struct stub *emit_call_stub(struct emit *e, const struct insn *in, uint8_t *rel);
 /* Leaves for the interpreter's handler of the instruction under way. */
 emit_fn emit_call_handler;
 /* Behind the instruction that STI's shadow covers. */
 void emit_shadow_end(struct emit *e);
+
+/* --- string.c --- */
+/* The same for string.c's. */
+emit_fn *string_emitter(const struct insn *in);
 
 /* --- entry.c --- */
 void emit_trampolines(struct translator *tr);

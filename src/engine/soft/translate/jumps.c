@@ -27,7 +27,6 @@ enum {
 	TABLES = TLB_SPACES + SUPERVISOR_TABLES,
 	ENTRIES_IN_PAGE = FRAME_SIZE / sizeof(struct jump),
 	HOST_PAGES = JUMPS / ENTRIES_IN_PAGE,
-	LARGE_SHIFT = 30, /* the largest page there is */
 	PAGES_BITS = 12,
 };
 #define MODE_NONE (~0u)
@@ -39,7 +38,8 @@ struct jump_table {
 	bool unlogged;	       /* and such that are not logged */
 	uint32_t logged;       /* more than LOG_MAX: some were not logged */
 	uint64_t touched[HOST_PAGES / 64];
-	uint64_t pages[(1 << PAGES_BITS) / 64];
+	uint64_t pages[(1 << PAGES_BITS) / 64]; /* hashed, of 4 KiB */
+	uint64_t large;	       /* the others by large_bit */
 	uint64_t in_log[JUMPS / 64];
 	uint16_t log[LOG_MAX]; /* numbers of entries */
 };
@@ -81,21 +81,21 @@ static void entry_clear(struct jump_table *t, unsigned i)
 	t->cache->entry[i] = (struct jump){ .neg_rip = i ? 0 : JUMP_NONE };
 }
 
-static unsigned page_hash(uint64_t linear, unsigned shift)
+static unsigned page_hash(uint64_t linear)
 {
-	return (unsigned)(((linear >> shift) + shift) * 0x9e3779b97f4a7c15ull >> (64 - PAGES_BITS));
+	return (unsigned)((linear >> FRAME_SHIFT) * 0x9e3779b97f4a7c15ull >> (64 - PAGES_BITS));
 }
 
-static void pages_add(struct jump_table *t, uint64_t linear, unsigned shift)
+static void pages_add(struct jump_table *t, uint64_t linear)
 {
-	unsigned i = page_hash(linear, shift);
+	unsigned i = page_hash(linear);
 
 	t->pages[i / 64] |= 1ull << (i % 64);
 }
 
-static bool pages_may_have(const struct jump_table *t, uint64_t linear, unsigned shift)
+static bool pages_may_have(const struct jump_table *t, uint64_t linear)
 {
-	unsigned i = page_hash(linear, shift);
+	unsigned i = page_hash(linear);
 
 	return t->pages[i / 64] >> (i % 64) & 1;
 }
@@ -104,6 +104,7 @@ static void table_is_empty(struct jump_table *t)
 {
 	tlb_set_bytes(t->touched, 0, sizeof(t->touched));
 	tlb_set_bytes(t->pages, 0, sizeof(t->pages));
+	t->large = 0;
 	t->logged = 0;
 	t->used = t->unlogged = false;
 }
@@ -160,9 +161,10 @@ static void table_set(struct jump_table *t, uint64_t rip, uint64_t code, bool lo
 	}
 	t->used = true;
 	t->touched[i / ENTRIES_IN_PAGE / 64] |= 1ull << (i / ENTRIES_IN_PAGE % 64);
-	pages_add(t, rip, FRAME_SHIFT);
 	if (large)
-		pages_add(t, rip, LARGE_SHIFT);
+		t->large |= large_bit(rip);
+	else
+		pages_add(t, rip);
 	t->cache->entry[i] = (struct jump){ .neg_rip = -rip, .code = code };
 }
 
@@ -172,11 +174,14 @@ static void table_drop_page(struct jump_table *t, uint64_t linear)
 
 	if (!t->used)
 		return;
-	if (pages_may_have(t, linear, LARGE_SHIFT)) {
+	if (t->large & large_bit(linear)) {
+#ifdef TRANSLATE_STATS
+		extern uint64_t stats_drop[8]; stats_drop[0]++; stats_drop[5] = linear; stats_drop[6] = t->large;
+#endif
 		table_drop_all(t);
 		return;
 	}
-	if (!pages_may_have(t, linear, FRAME_SHIFT))
+	if (!pages_may_have(t, linear))
 		return;
 	for (unsigned i = first; i < first + FRAME_SIZE; i++)
 		if (!((-t->cache->entry[i].neg_rip ^ linear) >> FRAME_SHIFT))
@@ -199,6 +204,9 @@ void jumps_select(struct cpu *c, unsigned space)
 	uint32_t mode = translate_mode(c);
 
 	if (space != s->space) {
+#ifdef TRANSLATE_STATS
+		extern uint64_t stats_drop[8]; stats_drop[1]++;
+#endif
 		for (unsigned i = TLB_SPACES; i < TABLES; i++)
 			table_drop_logged(&s->table[i]);
 		s->space = space;
@@ -207,6 +215,9 @@ void jumps_select(struct cpu *c, unsigned space)
 		if (t->mode == MODE_NONE)
 			entry_clear(t, 0);
 		table_drop_all(t);
+#ifdef TRANSLATE_STATS
+		extern uint64_t stats_drop[8]; stats_drop[2]++;
+#endif
 		t->mode = mode;
 	}
 	s->now = t;
@@ -238,6 +249,9 @@ void jumps_forget(struct cpu *c, uint64_t rip)
 void jumps_drop(struct cpu *c, int space, bool global)
 {
 	struct jump_set *s = c->t.jump_set;
+#ifdef TRANSLATE_STATS
+		extern uint64_t stats_drop[8]; stats_drop[3 + global]++;
+#endif
 
 	for (unsigned i = 0; i < TLB_SPACES; i++)
 		if (space < 0 || i == (unsigned)space)

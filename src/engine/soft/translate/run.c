@@ -30,9 +30,14 @@ uint32_t translate_mode(const struct cpu *c)
  */
 static bool tlb_missed(struct cpu *c, uint64_t linear, bool store)
 {
+	uint8_t level = c->t.vector;
+	bool filled;
+
 	c->gpr[GPR_RIP] = c->t.page + c->t.exit_at;
 	translate_vector_save(c);
-	return mmu_fill(c, linear, store ? MMU_WRITE : MMU_READ);
+	filled = mmu_fill(c, linear, store ? MMU_WRITE : MMU_READ);
+	/* The block goes on with the level that it has checked already. */
+	return (!level || translate_vector_load(c, level)) && filled;
 }
 
 static bool group_fill(struct cpu *c)
@@ -162,6 +167,35 @@ bool translate_possible(const struct cpu *c)
 	return c->t.tr && c->mode == INSN_MODE64 && !c->align_check && !c->dbg.watch_count;
 }
 
+/* --- stress: switches that only tests use (tuning.h) --- */
+
+/* True once in @every calls with this @count; never when @every is 0. */
+static bool due(uint32_t every, uint32_t *count)
+{
+	if (!every || ++*count < every)
+		return false;
+	*count = 0;
+	return true;
+}
+
+/* Now and then a request that nobody made is found on the way: translated code comes back at its next look. */
+static void stir(struct cpu *c)
+{
+	struct cpu_translate *t = &c->t;
+	uint32_t every = t->tr->tuning.interrupt_every;
+
+	/* Never at every entry: nothing would ever run. */
+	if (!due(every ? 1 + every + t->random % every : 0, &t->stir_count))
+		return;
+	t->random = t->random * 1664525 + 1013904223;
+	cpu_request(c, REQ_EVENT);
+}
+
+bool translate_skip(struct cpu *c)
+{
+	return due(c->t.tr->tuning.interp_every, &c->t.skip_count);
+}
+
 /* @code is a far entry. */
 static enum translate_next run_at(struct cpu *c, const uint8_t *code)
 {
@@ -169,6 +203,7 @@ static enum translate_next run_at(struct cpu *c, const uint8_t *code)
 
 	translate_thread_enter(c);
 	jumps_open(c);
+	stir(c);
 	c->insn_count++; /* so that it is never what it was (smm.io_at) */
 	next = enter(c, code);
 	translate_vector_save(c);
@@ -212,6 +247,10 @@ enum translate_next translate_run(struct cpu *c, struct block *b)
 			else if (c->t.work->never)
 				b->runs = BLOCK_NEVER;
 			return NEXT_ONE;
+		}
+		if (due(tr->tuning.flush_every, &c->t.flush_count)) {
+			cache_flush(tr, c);
+			return NEXT_GIVEN;
 		}
 	}
 	jumps_set(c, rip, tb->far_code);

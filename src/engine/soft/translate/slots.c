@@ -32,7 +32,8 @@ struct filled {
 };
 
 struct page_set {
-	uint64_t bits[(1 << PAGES_BITS) / 64];
+	uint64_t bits[(1 << PAGES_BITS) / 64]; /* pages of 4 KiB, hashed */
+	uint64_t large; /* the others by large_bit */
 };
 
 struct slot_book {
@@ -46,30 +47,31 @@ struct slot_book {
 
 /* --- sets of pages --- */
 
-static unsigned page_hash(uint64_t linear, unsigned shift)
+static unsigned page_hash(uint64_t linear)
 {
-	return (unsigned)(((linear >> shift) + shift) * 0x9e3779b97f4a7c15ull >> (64 - PAGES_BITS));
+	return (unsigned)((linear >> FRAME_SHIFT) * 0x9e3779b97f4a7c15ull >> (64 - PAGES_BITS));
 }
 
-static void set_add(struct page_set *s, uint64_t linear, unsigned shift)
+static void set_add(struct page_set *s, uint64_t linear)
 {
-	unsigned i = page_hash(linear, shift);
+	unsigned i = page_hash(linear);
 
 	s->bits[i / 64] |= 1ull << (i % 64);
 }
 
-static bool set_may_have(const struct page_set *s, uint64_t linear, unsigned shift)
+static bool set_may_have(const struct page_set *s, uint64_t linear)
 {
-	unsigned i = page_hash(linear, shift);
+	unsigned i = page_hash(linear);
 
 	return s->bits[i / 64] >> (i % 64) & 1;
 }
 
 static void set_add_filled(struct page_set *s, const struct filled *f)
 {
-	set_add(s, f->linear, FRAME_SHIFT);
 	if (f->flags & FILL_LARGE)
-		set_add(s, f->linear, LARGE_SHIFT);
+		s->large |= large_bit(f->linear);
+	else
+		set_add(s, f->linear);
 }
 
 /* Whether INVLPG of @linear has to drop it. */
@@ -287,7 +289,7 @@ void slots_drop(struct cpu *c, bool global)
 
 static bool may_show(const struct page_set *s, uint64_t linear)
 {
-	return set_may_have(s, linear, FRAME_SHIFT) || set_may_have(s, linear, LARGE_SHIFT);
+	return (s->large & large_bit(linear)) || set_may_have(s, linear);
 }
 
 void slots_drop_page(struct cpu *c, uint64_t linear)

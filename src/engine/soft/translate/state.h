@@ -48,18 +48,36 @@ struct jump_cache {
 	struct jump entry[JUMPS];
 };
 
-/* Why translated code came back. */
+/*
+ * Why translated code came back: the one list, with the counters' names.
+ *
+ *   CHAIN   to the instruction at exit_at; the branch at exit_site may be linked to it
+ *   POLL    a request waits, before the instruction at exit_at
+ *   ONE     the interpreter has to run the one instruction at exit_at
+ *   FILL    slot exit_slot does not show [exit_value + slot.base, + exit_size): fill it, go on at exit_site; or as ONE
+ *   GROUP   the same for a range; or the interpreter runs one block from exit_at
+ *   STACK   the stack window does not show [exit_value, + exit_size), host addresses: move it, go on at exit_site; or one block
+ *   VECTOR  the code at exit_site wants exit_slot, VECTOR_*; or as ONE
+ *   JUMP    the jump cache has nothing for exit_value: enter it and go on at exit_site; or as ONE
+ *   CALL    the handler of translator.calls[exit_slot] has to run the instruction at exit_at (call.c)
+ *   STALE   the block at exit_at was invalidated
+ */
+#define EXIT_KINDS(X)                                                                              \
+	X(CHAIN, "exits to link a branch")                                                         \
+	X(POLL, "exits for a request")                                                             \
+	X(ONE, "exits to interpret an instruction")                                                \
+	X(FILL, "exits to fill a slot")                                                            \
+	X(GROUP, "exits to fill a group's slot")                                                   \
+	X(STACK, "exits to move the stack window")                                                 \
+	X(VECTOR, "exits for vector state")                                                        \
+	X(JUMP, "exits to fill a jump cache")                                                      \
+	X(CALL, "calls of handlers")                                                               \
+	X(STALE, "exits of invalid blocks")
+
 enum exit_kind {
-	EXIT_CHAIN,  /* to the instruction at exit_at; the branch at exit_site may be linked to it */
-	EXIT_POLL,   /* a request waits, before the instruction at exit_at */
-	EXIT_ONE,    /* the interpreter has to run the one instruction at exit_at */
-	EXIT_FILL,   /* slot exit_slot does not show [exit_value + slot.base, + exit_size): fill it, go on at exit_site; or as EXIT_ONE */
-	EXIT_GROUP,  /* the same for a range; or the interpreter runs one block from exit_at */
-	EXIT_STACK,  /* the stack window does not show [exit_value, + exit_size), host addresses: move it, go on at exit_site; or one block */
-	EXIT_VECTOR, /* the code at exit_site wants exit_slot, VECTOR_*; or as EXIT_ONE */
-	EXIT_JUMP,   /* the jump cache has nothing for exit_value: enter it and go on at exit_site; or as EXIT_ONE */
-	EXIT_CALL,   /* the handler of translator.calls[exit_slot] has to run the instruction at exit_at (call.c) */
-	EXIT_STALE,  /* the block at exit_at was invalidated */
+#define X(id, name) EXIT_##id,
+	EXIT_KINDS(X)
+#undef X
 	EXIT_COUNT,
 };
 enum { EXIT_STORES = 1u << 31 }; /* in exit_size: not only loads */
@@ -73,6 +91,22 @@ enum { EXIT_STORES = 1u << 31 }; /* in exit_size: not only loads */
 
 enum { VECTOR_SSE = 1, VECTOR_AVX = 2, VECTOR_X87 = 4 };
 #define X87_AT_NONE (~0u)
+
+/* The one list of tier 2's counters, as a run page shows them: the VM's first, then this vCPU's. */
+#define TRANSLATE_COUNTERS(X)                                                                      \
+	X(BLOCKS, "blocks translated")                                                             \
+	X(INSNS, "instructions translated")                                                        \
+	X(BYTES, "bytes of code")                                                                  \
+	X(LINKS, "branches linked")                                                                \
+	X(INVALIDATED, "blocks invalidated")                                                       \
+	X(FLUSHES, "code cache flushes")                                                           \
+	X(WITHDRAWALS, "withdrawals of stores")                                                    \
+	X(ENTRIES, "entries into translated code")                                                 \
+	X(FILLS, "slots asked for")                                                                \
+	X(FILL_MISSES, "slots not filled")                                                         \
+	X(STACK_FILLS, "stack windows asked for")                                                  \
+	X(STACK_MISSES, "stack windows not filled")                                                \
+	EXIT_KINDS(X)
 
 struct cpu_translate {
 	uint64_t page;	    /* linear address of the page of the code under way */
@@ -108,6 +142,7 @@ struct cpu_translate {
 	struct slot *slots;	  /* = slot[] of this vCPU */
 	struct slot_book *book;	  /* slots.c: which slots are filled, and with what */
 	struct jump_set *jump_set; /* jumps.c */
+	uint32_t stir_count, skip_count, flush_count, random; /* stress */
 	/* Counters */
 	uint64_t entries, exits[EXIT_COUNT], fills, fill_misses, stack_fills, stack_misses;
 };

@@ -10,6 +10,7 @@
 #include "engine/soft/translate/emit.h"
 
 #include "engine/soft/interp/interp.h"
+#include "engine/soft/translate/translate.h"
 
 static struct host_mem seg_base(unsigned seg)
 {
@@ -49,8 +50,7 @@ static bool call_slot(struct emit *e, const struct insn *in, uint32_t *slot)
 	return true;
 }
 
-/* The branch at @rel leads to where the handler is called. */
-static struct stub *call_stub(struct emit *e, const struct insn *in, uint8_t *rel)
+struct stub *emit_call_stub(struct emit *e, const struct insn *in, uint8_t *rel)
 {
 	uint32_t slot = 0;
 	bool one = !call_slot(e, in, &slot);
@@ -62,7 +62,7 @@ static struct stub *call_stub(struct emit *e, const struct insn *in, uint8_t *re
 
 void emit_call_handler(struct emit *e, const struct insn *in)
 {
-	call_stub(e, in, asm_jmp(&e->c));
+	emit_call_stub(e, in, asm_jmp(&e->c));
 }
 
 /* --- flags around what changes them --- */
@@ -121,7 +121,7 @@ static void emit_sti(struct emit *e, const struct insn *in)
 	}
 	kept = keep_flags(e);
 	asm_alu_mi(c, ALU_CMP, 1, HOST_CPU(attn), 0);
-	s = call_stub(e, in, asm_jcc(c, 5));
+	s = emit_call_stub(e, in, asm_jcc(c, 5));
 	s->flags_saved = kept;
 	asm_rm(c, 4, 0x0fba, 5, HOST_CPU(sysflags)); /* BTS */
 	asm_byte(c, 9);
@@ -187,7 +187,7 @@ static void need_fsgsbase(struct emit *e, const struct insn *in, bool kept)
 
 	asm_rm(&e->c, 4, 0x0fba, 4, HOST_CPU(cr4)); /* BT */
 	asm_byte(&e->c, __builtin_ctz(CR4_FSGSBASE));
-	s = call_stub(e, in, asm_jcc(&e->c, 3));
+	s = emit_call_stub(e, in, asm_jcc(&e->c, 3));
 	s->flags_saved = kept;
 }
 
@@ -221,12 +221,56 @@ static void emit_wrbase(struct emit *e, const struct insn *in)
 	asm_rr(c, 8, 0xc1, 7, T1); /* SAR */
 	asm_byte(c, unused);
 	asm_alu_rr(c, ALU_CMP, 8, T1, T0);
-	s = call_stub(e, in, asm_jcc(c, 5)); /* not canonical */
+	s = emit_call_stub(e, in, asm_jcc(c, 5)); /* not canonical */
 	s->flags_saved = kept;
 	asm_store(c, 8, seg_base(seg), T0);
 	asm_store(c, 8, seg_linear_base(seg), T0);
 	if (kept)
 		emit_flags_restore(e);
+}
+
+/* --- STAC, CLAC, control registers --- */
+
+/* In a block for EFLAGS.AC clear CLAC changes nothing. */
+static bool clac_is_nop(const struct cpu *c, const struct insn *in)
+{
+	return in->id == INSN_ID_CLAC && !c->cpl && !(translate_mode(c) >> 16 & 1);
+}
+
+static void emit_ac(struct emit *e, const struct insn *in)
+{
+	if (!clac_is_nop(e->cpu, in))
+		emit_call_handler(e, in);
+}
+
+static bool is_mov_to_cr(const struct insn *in)
+{
+	return in->id == INSN_ID_MOV_CR && opcode_table[in->row].opnd[0].kind != OPND_R;
+}
+
+/* Those that are only read, and CR2. */
+static void emit_mov_cr(struct emit *e, const struct insn *in)
+{
+	static const uint16_t field[] = { [0] = offsetof(struct cpu, cr0), [2] = offsetof(struct cpu, cr2),
+					  [3] = offsetof(struct cpu, cr3), [4] = offsetof(struct cpu, cr4) };
+	struct code *c = &e->c;
+
+	if (cpl_of(e) || in->reg > 4 || in->reg == 1 || (is_mov_to_cr(in) && in->reg != 2)) {
+		emit_call_handler(e, in);
+	} else if (is_mov_to_cr(in)) {
+		asm_store(c, 8, HOST_CPU(cr2), emit_gpr(e, in->rm, T0));
+	} else {
+		bool home = gpr_is_home(in->rm);
+
+		asm_load(c, 8, home ? in->rm : T0, host_cpu(field[in->reg]));
+		if (!home)
+			emit_gpr_put(e, in->rm, T0, T1);
+	}
+}
+
+bool system_goes_on(const struct cpu *c, const struct insn *in)
+{
+	return in->id == INSN_ID_STI || clac_is_nop(c, in) || (is_mov_to_cr(in) && in->reg == 2 && !c->cpl);
 }
 
 /* --- time, and who one is --- */
@@ -241,7 +285,7 @@ static void emit_rdtsc(struct emit *e, const struct insn *in)
 
 		asm_rm(c, 4, 0x0fba, 4, HOST_CPU(cr4)); /* BT */
 		asm_byte(c, __builtin_ctz(CR4_TSD));
-		s = call_stub(e, in, asm_jcc(c, 2));
+		s = emit_call_stub(e, in, asm_jcc(c, 2));
 		s->flags_saved = kept;
 	}
 	if (in->id == INSN_ID_RDTSCP) {
@@ -286,6 +330,9 @@ emit_fn *system_emitter(const struct insn *in)
 	case INSN_ID_RDTSC:
 	case INSN_ID_RDTSCP: return emit_rdtsc;
 	case INSN_ID_RDPID: return emit_rdpid;
-	default: return NULL;
+	case INSN_ID_STAC:
+	case INSN_ID_CLAC: return emit_ac;
+	case INSN_ID_MOV_CR: return emit_mov_cr;
+	default: return string_emitter(in);
 	}
 }

@@ -36,10 +36,15 @@ uint32_t translate_mode(const struct cpu *c);
 bool translate_again(struct cpu *c, enum translate_next *next);
 /* The same for @b, a block of the interpreter's at RIP, which is translated now if it is hot enough. NEXT_GIVEN when it is not. */
 enum translate_next translate_run(struct cpu *c, struct block *b);
+/* Whether the interpreter is to run this block, for a test's sake. */
+bool translate_skip(struct cpu *c);
 /* Brings the guest's vector state home to cpu.x, and the host's own back. Before any C code that may use vector registers. */
 void translate_vector_save(struct cpu *c);
 /* The other way, for @wanted, VECTOR_*. False: the guest has not enabled it. */
 bool translate_vector_load(struct cpu *c, unsigned wanted);
+
+/* Writes the counters in the order of TRANSLATE_COUNTERS. */
+void translate_counters(const struct cpu *c, uint64_t *out);
 
 /* signal.c: GS, the signal stack and the handlers of host faults, for this thread and @c. */
 void translate_thread_enter(struct cpu *c);
