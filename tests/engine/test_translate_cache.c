@@ -172,18 +172,43 @@ static void store_to_bytes_that_a_block_only_looked_at_ends_it(void **state)
 	assert_null(cache_find(tr, key_of(FRAME, 0x80), MODE));
 }
 
-static void frame_is_forgotten_with_its_last_line(void **state)
+static void frame_whose_last_line_is_gone_is_watched_for_few_more_stores(void **state)
 {
 	uint32_t before;
+	unsigned n = 0;
 
 	start(0);
+	for (unsigned round = 0; round < 100; round++) {
+		make(FRAME, 0x80, 4);
+		store(0x400, 1);
+		before = gen(FRAME);
+		store(0x83, 1);
+		assert_int_not_equal(gen(FRAME), before);
+		assert_int_equal(tr->code_lines[FRAME], 0);
+		assert_true(has_code(FRAME)); /* its code comes back */
+		assert_true(tr->watched[FRAME]);
+	}
+	while (has_code(FRAME) && ++n < 1000)
+		store(0x83, 1);
+	assert_in_range(n, 1, 100);
+	assert_false(tr->watched[FRAME]);
+	/* That says nothing of code among data. */
 	make(FRAME, 0x80, 4);
-	before = gen(FRAME);
-	store(0x83, 1);
+	for (n = 0; has_code(FRAME) && n < 1000; n++)
+		store(0x400, 1);
+	assert_int_equal(n, 256);
+}
+
+static void frame_that_is_overwritten_is_forgotten(void **state)
+{
+	start(0);
+	make(FRAME, 0x80, 4);
+	store(0, 0x1000);
 	assert_false(has_code(FRAME));
-	assert_int_not_equal(gen(FRAME), before);
-	assert_int_equal(tr->watched[FRAME], 0);
-	assert_int_equal(tr->code_lines[FRAME], 0);
+	assert_false(tr->watched[FRAME]);
+	make(FRAME, 0x80, 4);
+	assert_true(cache_code_stored(tr, FRAME, 0, 0));
+	assert_false(has_code(FRAME));
 }
 
 static void store_of_unknown_extent_ends_all_blocks_of_the_frame(void **state)
@@ -339,7 +364,7 @@ static void full_cache_wants_a_flush_after_which_it_is_as_new(void **state)
 	assert_null(tr->frame_blocks[FRAME]);
 	/* A store that hits a line from before finds nothing, and drops it. */
 	store(0, 8);
-	assert_false(has_code(FRAME));
+	assert_int_equal(tr->code_lines[FRAME], 0);
 	assert_ptr_equal(make(FRAME, 0, 4), first);
 	assert_ptr_equal(cache_find(tr, key_of(FRAME, 0), MODE), first);
 }
@@ -697,7 +722,8 @@ int main(void)
 		TEST(store_that_hits_a_line_ends_its_blocks_and_no_others),
 		TEST(store_elsewhere_leaves_blocks_and_generation),
 		TEST(store_to_bytes_that_a_block_only_looked_at_ends_it),
-		TEST(frame_is_forgotten_with_its_last_line),
+		TEST(frame_whose_last_line_is_gone_is_watched_for_few_more_stores),
+		TEST(frame_that_is_overwritten_is_forgotten),
 		TEST(store_of_unknown_extent_ends_all_blocks_of_the_frame),
 		TEST(write_by_a_device_ends_all_blocks_of_the_frame),
 		TEST(frame_that_was_written_must_be_watched_again),

@@ -70,7 +70,7 @@ static void block_shows_guest_and_host_code_with_names(void **state)
 	assert_non_null(strstr(text, ".addend]"));
 	assert_non_null(strstr(text, "[gpr.r14]"));
 	assert_non_null(strstr(text, "[gpr.r15]"));
-	assert_non_null(strstr(text, "; FILL"));
+	assert_non_null(strstr(text, "jmp fill"));
 	assert_non_null(strstr(text, "; STALE"));
 	assert_non_null(strstr(text, "jmp leave"));
 	assert_null(strstr(text, "gs:"));

@@ -84,13 +84,95 @@ static void slot_shows_its_page_up_to_the_last_access_that_fits(void **state)
 	assert_null(through(c, SLOT, SYS_DATA + 1));
 }
 
-static void access_across_pages_fills_nothing(void **state)
+static void access_across_pages_needs_both(void **state)
 {
 	struct cpu *c = start(0);
 
-	mmu_probe(c, SEG_DS, SYS_DATA, 0x1008, MMU_WRITE);
+	mmu_probe(c, SEG_DS, SYS_DATA, 8, MMU_WRITE);
 	assert_false(slot_fill(c, SLOT, SYS_DATA + 0xffc, 8, false));
 	assert_int_equal(c->slot[SLOT].limit, 0);
+	mmu_probe(c, SEG_DS, SYS_DATA + 0x1000, 8, MMU_READ);
+	assert_false(slot_fill(c, SLOT, SYS_DATA + 0xffc, 8, true));
+	assert_true(slot_fill(c, SLOT, SYS_DATA + 0xffc, 8, false));
+	assert_ptr_equal(through(c, SLOT, SYS_DATA), ram_at(SYS_DATA));
+	assert_ptr_equal(through(c, SLOT, SYS_DATA + 0x1ff8), ram_at(SYS_DATA + 0x1ff8));
+	assert_null(through(c, SLOT, SYS_DATA + 0x1ff9));
+	assert_null(through(c, SLOT, SYS_DATA - 1));
+	for (unsigned i = 0; i < 2; i++) {
+		assert_true(slot_fill(c, SLOT, SYS_DATA + 0xffc, 8, false));
+		mmu_flush_page(c, SYS_DATA + i * 0x1000);
+		assert_int_equal(c->slot[SLOT].limit, 0);
+		mmu_probe(c, SEG_DS, SYS_DATA, 0x1008, MMU_READ);
+	}
+}
+
+/* Asks until the pair is mapped. */
+static bool pair_fill(uint64_t linear, bool write)
+{
+	mmu_probe(sys.c, SEG_DS, linear, 8, write ? MMU_WRITE : MMU_READ);
+	for (unsigned i = 0; i < 8; i++)
+		if (slot_fill(sys.c, SLOT, linear, 8, write))
+			return true;
+	return false;
+}
+
+static void pages_apart_in_memory_are_shown_side_by_side(void **state)
+{
+	const uint64_t at = PAGE0 + 0xffc;
+	struct cpu *c = start(0);
+	uint64_t seen;
+
+	pte(PAGE0, (PAGE0 + 0x5000) | P | W | U);
+	pte(PAGE0 + 0x1000, (PAGE0 + 0x2000) | P | W | U);
+	mmu_flush_all(c);
+	memcpy(ram_at(PAGE0 + 0x5ffc), "abcd", 4);
+	memcpy(ram_at(PAGE0 + 0x2000), "efgh", 4);
+	assert_true(pair_fill(at, true));
+	memcpy(&seen, through(c, SLOT, at), 8);
+	assert_memory_equal(&seen, "abcdefgh", 8);
+	memcpy(through(c, SLOT, at), "12345678", 8);
+	assert_memory_equal(ram_at(PAGE0 + 0x5ffc), "1234", 4);
+	assert_memory_equal(ram_at(PAGE0 + 0x2000), "5678", 4);
+	/* Either frame's code takes it. */
+	for (unsigned i = 0; i < 2; i++) {
+		uint64_t frame = (PAGE0 + (i ? 0x2000 : 0x5000)) >> FRAME_SHIFT;
+
+		assert_true(pair_fill(at, true));
+		cache_watch_frame(c, frame);
+		assert_int_equal(c->slot[SLOT].limit, 0);
+		assert_false(pair_fill(at, true));
+		assert_true(pair_fill(at, false));
+		cache_frame_written(tr, frame);
+	}
+}
+
+static void pair_whose_place_is_taken_is_shown_no_more(void **state)
+{
+	struct cpu *c = start(0);
+	uint64_t before, first;
+	unsigned lost = 0;
+
+	/* More pairs than there are places for. */
+	for (unsigned a = 0; a < 96; a++)
+		for (unsigned b = 0; b < 96; b++) {
+			uint64_t fa = 0x40000 + a * 0x1000, fb = 0x40000 + b * 0x1000;
+
+			if (a == b)
+				continue;
+			pte(PAGE0, fa | P | W | U);
+			pte(PAGE0 + 0x1000, fb | P | W | U);
+			mmu_flush_page(c, PAGE0);
+			mmu_flush_page(c, PAGE0 + 0x1000);
+			memcpy(ram_at(fa + 0xffc), &a, 4);
+			memcpy(ram_at(fb), &b, 4);
+			before = slots_dropped(c);
+			assert_true(pair_fill(PAGE0 + 0xffc, true));
+			memcpy(&first, through(c, SLOT, PAGE0 + 0xffc), 8);
+			assert_int_equal((uint32_t)first, a);
+			assert_int_equal(first >> 32, b);
+			lost += slots_dropped(c) != before;
+		}
+	assert_true(lost > 4096);
 }
 
 static void slot_needs_the_tlb_to_have_the_page(void **state)
@@ -180,7 +262,7 @@ static void large_page_in_one_piece_is_shown_whole(void **state)
 	assert_false(slot_fill(c, SLOT, LARGE + 0x1ffffc, 8, false));
 }
 
-static void large_page_in_pieces_is_shown_in_small_ones(void **state)
+static void large_page_in_pieces_is_shown_in_pieces(void **state)
 {
 	struct cpu *c = start_large();
 
@@ -188,8 +270,10 @@ static void large_page_in_pieces_is_shown_in_small_ones(void **state)
 	assert_int_equal(ram_set_slot(sys.ram, 1, &(struct ram_slot){ .gpa = 0x100000, .size = 0x100000, .offset = 0x100000 }), 0);
 	soft_vm_slots_changed(sys.vm);
 	assert_true(load(LARGE + PAGE0, 8));
-	assert_non_null(through(c, SLOT, LARGE + PAGE0));
-	assert_null(through(c, SLOT, LARGE + PAGE1));
+	assert_non_null(through(c, SLOT, LARGE + PAGE1));
+	assert_null(through(c, SLOT, LARGE + 0x100000));
+	assert_true(load(LARGE + 0x100000, 8));
+	assert_null(through(c, SLOT, LARGE + PAGE0));
 }
 
 static void region_with_the_local_apic_is_shown_in_small_pieces(void **state)
@@ -202,27 +286,38 @@ static void region_with_the_local_apic_is_shown_in_small_pieces(void **state)
 	assert_null(through(c, SLOT, LARGE + PAGE1));
 }
 
-static void region_is_stored_to_where_all_of_it_is_dirty_and_none_is_code(void **state)
+static void large_page_is_stored_to_in_blocks_that_are_dirty_and_no_code(void **state)
 {
+	enum { BLOCK = 0x10000 };
+	const uint64_t at = LARGE + PAGE0, across = at + 0xffc;
 	struct cpu *c = start_large();
 
-	assert_true(store(LARGE + PAGE0, 8));
-	assert_null(through(c, SLOT, LARGE + PAGE1));
+	assert_true(store(at, 8));
+	assert_null(through(c, SLOT, at + 0x1000));
+	for (unsigned i = 0; i < 512; i++)
+		sys.ram->frame[i] &= (uint8_t)~FRAME_DIRTY;
+	assert_false(slot_fill(c, SLOT, across, 8, true)); /* the others are not dirty, and not in the TLB */
 	for (unsigned i = 0; i < 512; i++)
 		sys.ram->frame[i] |= FRAME_DIRTY;
-	assert_true(store(LARGE + PAGE0, 8));
-	assert_ptr_equal(through(c, SLOT, LARGE + PAGE1), ram_at(PAGE1));
-	cache_watch_frame(c, PAGE1 >> FRAME_SHIFT); /* withdraws it */
+	assert_true(slot_fill(c, SLOT, across, 8, true));
+	assert_ptr_equal(through(c, SLOT, at), ram_at(PAGE0));
+	assert_ptr_equal(through(c, SLOT, at + BLOCK - 8), ram_at(PAGE0 + BLOCK - 8));
+	assert_null(through(c, SLOT, at + BLOCK - 7));
+	assert_null(through(c, SLOT, at - 1));
+	/* Code in one of its frames takes it. */
+	cache_watch_frame(c, (PAGE0 + 0xf000) >> FRAME_SHIFT);
 	assert_int_equal(c->slot[SLOT].limit, 0);
-	assert_true(store(LARGE + PAGE0, 8));
-	assert_null(through(c, SLOT, LARGE + PAGE1));
-	assert_true(load(LARGE + PAGE0, 8));
-	assert_non_null(through(c, SLOT, LARGE + PAGE1));
-	/* Another region slot marks all of its frames. */
-	cache_frame_written(tr, PAGE1 >> FRAME_SHIFT);
-	sys.ram->frame[PAGE1 >> FRAME_SHIFT] |= FRAME_DIRTY;
-	assert_true(store(LARGE + PAGE0, 8));
-	cache_watch_frame(c, 511);
+	assert_false(slot_fill(c, SLOT, across, 8, true));
+	assert_true(slot_fill(c, SLOT, across, 8, false));
+	cache_frame_written(tr, (PAGE0 + 0xf000) >> FRAME_SHIFT);
+	assert_true(slot_fill(c, SLOT, across, 8, true));
+	/* And again, when another slot was withdrawn meanwhile. */
+	assert_true(slot_fill(c, SLOT + 1, at, 8, true));
+	mmu_probe(c, SEG_DS, LARGE + 0x100000, 8, MMU_WRITE);
+	assert_true(slot_fill(c, SLOT + 1, LARGE + 0x100000, 8, true));
+	cache_watch_frame(c, 0x100000 >> FRAME_SHIFT);
+	assert_non_null(through(c, SLOT, at));
+	cache_watch_frame(c, (PAGE0 + 0x3000) >> FRAME_SHIFT);
 	assert_int_equal(c->slot[SLOT].limit, 0);
 }
 
@@ -260,7 +355,7 @@ static void without_stack_window_no_canonical_address_passes_its_check(void **st
 		assert_int_equal(c->t.bias, 0);
 		mmu_store(c, SEG_SS, SYS_STACK - 8, 8, 0);
 		assert_true(stack_fill(c, SYS_STACK, -8, 0));
-		window_drop(c);
+		slots_drop(c, true);
 		first = c->t.stack_base - c->t.bias;
 	}
 }
@@ -279,13 +374,77 @@ static void stack_window_goes_with_view_and_space(void **state)
 		mmu_select(c);
 		assert_true(c->t.stack_valid);
 		if (i == 0) {
-			c->sysflags |= RF_AC;
+			c->cpl = 3;
 			mmu_select(c);
 		} else if (i == 1) {
 			mmu_load_cr3(c, SYS_PML4 | 5 | 1ull << 63);
 		} else {
 			mmu_flush_page(c, SYS_STACK - 0x1000);
 		}
+		assert_false(c->t.stack_valid);
+		c->cpl = 0;
+		mmu_select(c);
+		assert_int_equal(c->t.stack_valid, i == 0);
+	}
+}
+
+static void each_view_finds_its_stack_window_again(void **state)
+{
+	struct cpu *c = start(0);
+	uint64_t bias;
+
+	c->cr4 |= CR4_SMAP;
+	pte(SYS_STACK - 0x1000, (SYS_STACK - 0x1000) | P | W);
+	mmu_flush_all(c);
+	cpu_mode_changed(c);
+	mmu_store(c, SEG_SS, SYS_STACK - 8, 8, 0);
+	assert_true(stack_fill(c, SYS_STACK, -8, 0));
+	bias = c->t.bias;
+	c->sysflags |= RF_AC; /* nothing is forbidden now that was not before */
+	mmu_select(c);
+	assert_true(c->t.stack_valid);
+	assert_int_equal(c->t.bias, bias);
+	c->sysflags &= ~RF_AC;
+	c->cpl = 3;
+	mmu_select(c);
+	assert_false(c->t.stack_valid);
+	mmu_store(c, SEG_SS, PAGE0, 8, 0);
+	assert_true(stack_fill(c, PAGE0 + 8, -8, 0));
+	c->cpl = 0;
+	mmu_select(c);
+	assert_int_equal(c->t.bias, bias);
+	c->cpl = 3;
+	mmu_flush_page(c, SYS_STACK - 0x1000);
+	mmu_select(c);
+	assert_true(c->t.stack_valid);
+	c->cpl = 0;
+	mmu_select(c);
+	assert_false(c->t.stack_valid);
+}
+
+static void stack_window_shows_two_pages_for_a_frame_in_both(void **state)
+{
+	struct cpu *c = start(0);
+
+	for (unsigned apart = 0; apart < 2; apart++) {
+		const uint64_t rsp = PAGE1 + 0x10;
+		uint64_t first = apart ? PAGE0 + 0x5000 : PAGE1 - 0x1000;
+
+		pte(PAGE1 - 0x1000, first | P | W | U);
+		mmu_flush_all(c);
+		mmu_probe(c, SEG_SS, PAGE1 - 8, 16, MMU_WRITE);
+		for (unsigned i = 0; i < 8 && !stack_fill(c, rsp, -0x20, 0x20); i++)
+			;
+		assert_true(c->t.stack_valid);
+		assert_in_range(rsp - 0x20 + c->t.bias, c->t.stack_base, c->t.stack_base + FRAME_SIZE - 0x40);
+		memset((uint8_t *)(uintptr_t)(rsp - 0x20 + c->t.bias), 0x5a, 0x40);
+		for (unsigned i = 0; i < 0x10; i++) {
+			assert_int_equal(*ram_at(first + 0xff0 + i), 0x5a);
+			assert_int_equal(*ram_at(PAGE1 + i), 0x5a);
+		}
+		/* All of the window is memory. */
+		memset((uint8_t *)(uintptr_t)c->t.stack_base, 0, FRAME_SIZE);
+		mmu_flush_page(c, apart ? PAGE1 - 0x1000 : PAGE1);
 		assert_false(c->t.stack_valid);
 	}
 }
@@ -402,7 +561,8 @@ static void all_slots_can_be_filled_at_once(void **state)
 	mmu_flush_page(c, PAGE0);
 	mmu_flush_page(c, GLOBAL0);
 	for (unsigned i = 0; i < SLOTS_MAX; i++)
-		assert_int_equal(is_filled(i), i % 4 >= 2);
+		if (i % 4 != 2) /* of pages that are not global more may be dropped */
+			assert_int_equal(is_filled(i), i % 4 == 3);
 	mmu_flush_nonglobal(c);
 	for (unsigned i = 0; i < SLOTS_MAX; i++)
 		assert_int_equal(is_filled(i), i % 4 == 3);
@@ -567,7 +727,7 @@ static void withdrawal_of_one_frame_forgets_marks_of_slots_that_are_gone(void **
 	a = two.vm->cpu[0];
 	assert_true(fill(a, 0, PAGE0, true));
 	assert_true(fill(a, 1, PAGE1, true));
-	slots_drop(a, true);
+	mmu_flush_all(a);
 	assert_true(fill(a, 0, PAGE0, true));
 	watch(a, PAGE0 >> FRAME_SHIFT);
 	watch(a, PAGE1 >> FRAME_SHIFT);
@@ -669,17 +829,21 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(slot_shows_its_page_up_to_the_last_access_that_fits),
-		TEST(access_across_pages_fills_nothing),
+		TEST(access_across_pages_needs_both),
+		TEST(pages_apart_in_memory_are_shown_side_by_side),
+		TEST(pair_whose_place_is_taken_is_shown_no_more),
 		TEST(slot_needs_the_tlb_to_have_the_page),
 		TEST(read_only_page_is_for_loads),
 		TEST(rom_is_for_loads),
 		TEST(frame_with_code_is_for_loads),
 		TEST(alignment_checks_leave_slots_empty),
 		TEST(large_page_in_one_piece_is_shown_whole),
-		TEST(large_page_in_pieces_is_shown_in_small_ones),
+		TEST(large_page_in_pieces_is_shown_in_pieces),
 		TEST(region_with_the_local_apic_is_shown_in_small_pieces),
-		TEST(region_is_stored_to_where_all_of_it_is_dirty_and_none_is_code),
+		TEST(large_page_is_stored_to_in_blocks_that_are_dirty_and_no_code),
 		TEST(stack_window_shows_one_page_to_store_to),
+		TEST(stack_window_shows_two_pages_for_a_frame_in_both),
+		TEST(each_view_finds_its_stack_window_again),
 		TEST(without_stack_window_no_canonical_address_passes_its_check),
 		TEST(stack_window_goes_with_view_and_space),
 		TEST(cr3_load_keeps_slots_of_global_pages),

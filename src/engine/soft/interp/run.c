@@ -14,12 +14,6 @@
 #include "engine/soft/vcpu/vcpu.h"
 
 #include <string.h>
-#ifdef TRANSLATE_STATS
-extern uint64_t stats_one[3][2048];
-#define STATS_ONE(b) stats_one[next == NEXT_BLOCK][(b)->insn[0].id]++
-#else
-#define STATS_ONE(b) ((void)0)
-#endif
 
 static void execute64(struct cpu *c, const struct block *b, unsigned count)
 {
@@ -196,7 +190,6 @@ static struct block *translated(struct cpu *c, unsigned *count)
 	if (next == NEXT_LOOP)
 		return NULL;
 	b = block_at_rip(c, NULL);
-	STATS_ONE(b);
 	*count = next == NEXT_ONE ? 1 : b->count;
 	return b;
 }

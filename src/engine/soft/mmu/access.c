@@ -16,15 +16,8 @@
 
 #include "host/log.h"
 
-#define ADDR_PAGE (((1ull << CPU_PHYS_BITS) - 1) & ~0xfffull)
-
 #include <errno.h>
 #include <string.h>
-
-struct page {
-	uint8_t *host; /* of the very byte; NULL: not memory */
-	uint64_t gpa;  /* of the very byte; only if host is NULL */
-};
 
 static _Noreturn void not_canonical(struct cpu *c, unsigned seg)
 {
@@ -35,99 +28,6 @@ static _Noreturn void not_canonical(struct cpu *c, unsigned seg)
 static uint64_t next_linear(const struct cpu *c, uint64_t linear)
 {
 	return c->mode == INSN_MODE64 ? linear : (uint32_t)linear;
-}
-
-/* xAPIC mode, enabled (SDM vol. 3, 11.4.3). */
-static bool is_lapic(const struct cpu *c, uint64_t gpa)
-{
-	return (c->apic_base & 0xc00) == 0x800 && (gpa & ~0xfffull) == (c->apic_base & ADDR_PAGE);
-}
-
-/* Enters a translation for what it allows. @host is of the page's first byte. */
-static void fill(struct tlb_view *v, uint64_t linear, const struct walk *w, enum mmu_access access, const uint8_t *host,
-		 bool store, bool region)
-{
-	uint64_t page = linear & ~0xfffull, addend = (uint64_t)(uintptr_t)host - page;
-	unsigned i = tlb_index(linear);
-	struct tlb_entry *e = &v->tlb.entry[i];
-
-	if (e->addend != addend || (e->read != page && e->write != page && e->exec != page)) {
-		*e = (struct tlb_entry){ tlb_none(i), tlb_none(i), tlb_none(i), addend };
-		v->global[i / 64] &= ~(1ull << (i % 64));
-		v->large[i / 64] &= ~(1ull << (i % 64));
-	}
-	if (access == MMU_EXEC)
-		e->exec = page;
-	else
-		e->read = page; /* what may be written may be read */
-	if (store)
-		e->write = page;
-	v->region[i / 64] = (v->region[i / 64] & ~(1ull << (i % 64))) | (uint64_t)region << (i % 64);
-	v->key[i] = w->keyed ? w->key + 1 : 0;
-	if (w->keyed)
-		v->keys |= 1u << w->key;
-	if (w->global) {
-		v->global[i / 64] |= 1ull << (i % 64);
-		v->any_global = true;
-	}
-	if (w->shift > FRAME_SHIFT) {
-		v->large[i / 64] |= 1ull << (i % 64);
-		v->large_at |= large_bit(linear);
-	}
-	v->used = true;
-}
-
-/* Whether the memory around @w->gpa is as tlb_view.region wants it. */
-static bool is_region(const struct cpu *c, const struct ram_slot *slot, const struct walk *w)
-{
-	uint64_t start = w->gpa & ~(uint64_t)(TLB_REGION - 1);
-
-	/* Frames over a base are private one by one. */
-	return 1ull << w->shift >= TLB_REGION && c->vm->ram->fds.base < 0 && start >= slot->gpa &&
-	       slot->size >= TLB_REGION && start - slot->gpa <= slot->size - TLB_REGION &&
-	       ((c->apic_base & ADDR_PAGE) ^ start) >= TLB_REGION;
-}
-
-/* What a walk for @access has found: its page, which @v has then if it can. */
-static struct page page_found(struct cpu *c, uint64_t linear, enum mmu_access access, struct tlb_view *v, const struct walk *w)
-{
-	uint64_t frame, gpa = w->gpa | (linear & 0xfff);
-	const struct ram_slot *slot = mmu_slot(c, gpa, &frame);
-	bool store = access == MMU_WRITE;
-
-	if (!slot || (store && slot->readonly))
-		return (struct page){ .gpa = gpa };
-	if (is_lapic(c, gpa))
-		return (struct page){ .gpa = gpa }; /* it lies over memory */
-	/*
-	 * A frame that is not private yet is read without an entry, since nobody would withdraw
-	 * the entry when the frame is copied.
-	 */
-	if (access != MMU_READ || ram_frame_private(c->vm->ram, frame)) {
-		if (ram_make_writable(c->vm->ram, frame))
-			cpu_internal(c, "no memory for guest frame %llu", (unsigned long long)frame);
-		if (store && !(atomic_load_explicit(&c->frame[frame], memory_order_relaxed) & FRAME_DIRTY))
-			atomic_fetch_or(&c->frame[frame], FRAME_DIRTY);
-		if (access == MMU_EXEC || !c->dbg.watch_count || !debug_page_watched(c, linear))
-			fill(v, linear, w, access, c->ram_host + (frame << FRAME_SHIFT), store, is_region(c, slot, w));
-		return (struct page){ .host = c->ram_host + (frame << FRAME_SHIFT) + (linear & 0xfff) };
-	}
-	return (struct page){ .host = (uint8_t *)(uintptr_t)ram_frame_bytes(c->vm->ram, frame) + (linear & 0xfff) };
-}
-
-bool mmu_fill(struct cpu *c, uint64_t linear, enum mmu_access access)
-{
-	struct tlb_view *v = &c->tlbs->now->view[c->tlbs->view];
-	const struct tlb_entry *e = &v->tlb.entry[tlb_index(linear)];
-	uint64_t page = linear & ~0xfffull;
-	uint32_t error;
-	struct walk w;
-
-	if ((access == MMU_READ ? e->read : e->write) == page || (cpu_long_mode(c) && !cpu_canonical(c, linear)) ||
-	    mmu_walk(c, linear, access, (enum walk_as)c->tlbs->view, false, &w, &error))
-		return false;
-	page_found(c, linear, access, v, &w);
-	return (access == MMU_READ ? e->read : e->write) == page;
 }
 
 /*
@@ -141,6 +41,7 @@ static struct page page_get(struct cpu *c, unsigned seg, uint64_t linear, enum m
 	uint64_t page = linear & ~0xfffull;
 	struct walk w;
 	uint32_t error;
+	struct page p;
 
 	if ((access == MMU_READ ? e->read : access == MMU_WRITE ? e->write : e->exec) == page)
 		return (struct page){ .host = (uint8_t *)(uintptr_t)(linear + e->addend) };
@@ -152,7 +53,9 @@ static struct page page_get(struct cpu *c, unsigned seg, uint64_t linear, enum m
 			      (unsigned long long)linear, error, (unsigned long long)c->gpr[GPR_RIP]);
 		cpu_raise_pf(c, linear, error);
 	}
-	return page_found(c, linear, access, v, &w);
+	if (!mmu_page_enter(c, v, linear, &w, access, false, &p))
+		cpu_internal(c, "no memory for guest frame of %llx", (unsigned long long)w.gpa);
+	return p;
 }
 
 /* --- memory-mapped I/O --- */

@@ -13,27 +13,38 @@
  * only to a present, private frame that was marked dirty; whether the frame holds code is looked
  * up after each store (mem.h gives the order), so that entries never have to be withdrawn
  * from other vCPUs. What the translator remembers of entries (translate/cache.h) goes with what they stand for.
+ *
+ * Translated code reads entries, too (translate/entry.c). It cannot look at the frame after a store, so `store` is a tag of its own
+ * that translate/slots.c gives and takes away. Its loads may use all of the guest's larger page, as far as that lies in one slot of
+ * RAM: [base, base + 4095 + extra).
  */
 #ifndef SUBRING_ENGINE_SOFT_MMU_H
 #define SUBRING_ENGINE_SOFT_MMU_H
 
 #include "engine/soft/cpu.h"
 
-enum { TLB_BITS = 9, TLB_ENTRIES = 1 << TLB_BITS, TLB_SPACES = 8 };
+enum { TLB_BITS = 11, TLB_ENTRIES = 1 << TLB_BITS, TLB_SPACES = 8 };
 
 /*
  * The tag that says "nothing" in entry @index: one in a page that looks at another entry, so that no
- * linear address of all 2^64 hits it. ~0 lies in the last page, which looks at the last entry.
+ * linear address of all 2^64 hits it. Memory full of zeroes is an empty table but for entry 0.
  */
 static inline uint64_t tlb_none(unsigned index)
 {
-	return index == TLB_ENTRIES - 1 ? 0 : ~0ull;
+	return index ? 0 : ~0ull;
 }
+
+enum { TLB_GLOBAL = 1 /* a global page */, TLB_LARGE = 2 /* a part of a page larger than 4 KiB */ };
 
 struct tlb_entry {
 	uint64_t read, write, exec; /* linear address of the page, or tlb_none */
 	uint64_t addend;	    /* host address = linear + addend (for exec: of the bytes to decode) */
-};
+	uint64_t store;		    /* as write; only translate/slots.c sets it */
+	uint64_t base;		    /* linear address of the region */
+	uint32_t extra;		    /* the region's bytes - 4095 */
+	uint32_t kind;		    /* TLB_GLOBAL, TLB_LARGE */
+	uint64_t host;		    /* host address of the page */
+} __attribute__((aligned(64)));
 
 struct tlb {
 	struct tlb_entry entry[TLB_ENTRIES];
@@ -65,6 +76,15 @@ void mmu_set_pkrs(struct cpu *c, uint32_t value);
  */
 bool mmu_pdptes_read(struct cpu *c, uint64_t cr3, uint64_t pdpte[4]);
 bool mmu_pdptes_valid(const uint64_t pdpte[4]);
+
+/*
+ * Makes an entry of the present view for loads from (@store: stores to) the page of @linear, unless there is one, with all that a
+ * walk does. False: there is none to be had without raising, leaving, or waiting for other vCPUs; or (unless it is @sure that the page
+ * will be stored to) without setting its dirty flag. Needs no vector registers.
+ */
+bool mmu_try_fill(struct cpu *c, uint64_t linear, bool store, bool sure);
+/* The same for code, which is about to be fetched. */
+bool mmu_try_fetch(struct cpu *c, uint64_t linear);
 
 /* --- access: linear addresses --- */
 
@@ -130,11 +150,6 @@ static inline __attribute__((always_inline)) void mmu_store(struct cpu *c, unsig
  */
 void mmu_load_bytes(struct cpu *c, unsigned seg, uint64_t linear, void *buf, unsigned size);
 void mmu_store_bytes(struct cpu *c, unsigned seg, uint64_t linear, const void *buf, unsigned size);
-/*
- * Fills the TLB's present view for an access to the page of @linear that it has no entry for, as the access itself would, with the flags of
- * page tables; false, when it would fault, and where there is no memory. Raises nothing. Without alignment checks and data breakpoints.
- */
-bool mmu_fill(struct cpu *c, uint64_t linear, enum mmu_access access);
 /* Raises what a store (or load) of @size bytes would raise; changes nothing but A/D bits. */
 void mmu_probe(struct cpu *c, unsigned seg, uint64_t linear, unsigned size, enum mmu_access access);
 

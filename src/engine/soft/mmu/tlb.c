@@ -25,27 +25,22 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-static void entry_clear(struct tlb *t, unsigned i)
+/* Clears what is valid and not in @keep (NULL: all of it). */
+static void entries_clear(struct tlb_view *v, const uint64_t *keep)
 {
-	t->entry[i] = (struct tlb_entry){ tlb_none(i), tlb_none(i), tlb_none(i), 0 };
-}
-
-static void tlb_clear(struct tlb *t)
-{
-	tlb_set_bytes(t, 0xff, sizeof(*t)); /* tlb_none of all but the last */
-	entry_clear(t, TLB_ENTRIES - 1);
+	for (unsigned w = 0; w < TLB_ENTRIES / 64; w++)
+		for (uint64_t m = v->valid[w] & ~(keep ? keep[w] : 0); m; m &= m - 1)
+			tlb_entry_clear(v, w * 64 + (unsigned)__builtin_ctzll(m));
 }
 
 static void view_clear(struct tlb_view *v)
 {
 	if (!v->used)
 		return;
-	tlb_clear(&v->tlb);
-	tlb_set_bytes(v->global, 0, sizeof(v->global));
-	tlb_set_bytes(v->large, 0, sizeof(v->large));
+	entries_clear(v, NULL);
 	v->used = false;
-	v->any_global = false;
 	v->large_at = 0;
+	v->any_global = false;
 	v->keys = 0;
 }
 
@@ -57,23 +52,7 @@ static void view_clear_nonglobal(struct tlb_view *v)
 		view_clear(v);
 		return;
 	}
-	for (unsigned w = 0; w < TLB_ENTRIES / 64; w++) {
-		uint64_t keep = v->global[w];
-
-		if (keep == ~0ull)
-			continue;
-		v->large[w] &= keep;
-		for (unsigned b = 0; b < 64; b++)
-			if (!(keep >> b & 1))
-				entry_clear(&v->tlb, w * 64 + b);
-	}
-}
-
-static void entry_drop(struct tlb_view *v, unsigned i)
-{
-	entry_clear(&v->tlb, i);
-	v->global[i / 64] &= ~(1ull << (i % 64));
-	v->large[i / 64] &= ~(1ull << (i % 64));
+	entries_clear(v, v->global);
 }
 
 static bool entry_in(const struct tlb_view *v, unsigned i, uint64_t region, unsigned shift)
@@ -91,7 +70,7 @@ static void view_drop_page(struct tlb_view *v, uint64_t linear)
 	if (!v->used)
 		return;
 	if (entry_in(v, i, linear, FRAME_SHIFT))
-		entry_drop(v, i);
+		tlb_entry_clear(v, i);
 	if (!(v->large_at & large_bit(linear)))
 		return;
 	for (unsigned w = 0; w < TLB_ENTRIES / 64; w++) {
@@ -101,8 +80,8 @@ static void view_drop_page(struct tlb_view *v, uint64_t linear)
 			unsigned b = (unsigned)__builtin_ctzll(m);
 
 			m &= m - 1;
-			if (entry_in(v, w * 64 + b, linear, 30)) /* the same GiB: the largest page there is */
-				entry_drop(v, w * 64 + b);
+			if (entry_in(v, w * 64 + b, linear, TLB_LARGE_SHIFT))
+				tlb_entry_clear(v, w * 64 + b);
 		}
 	}
 }
@@ -114,11 +93,9 @@ int mmu_init(struct cpu *c)
 	if (s == MAP_FAILED)
 		return -ENOMEM;
 	for (unsigned i = 0; i < TLB_SPACES; i++)
-		for (unsigned k = 0; k < VIEW_COUNT; k++) {
-			s->space[i].view[k].used = true;
-			view_clear(&s->space[i].view[k]);
-		}
-	tlb_clear(&s->none);
+		for (unsigned k = 0; k < VIEW_COUNT; k++)
+			tlb_entry_clear(&s->space[i].view[k], 0); /* the others are */
+	s->none.entry[0] = s->space[0].view[0].tlb.entry[0];
 	s->now = &s->space[0];
 	s->now->valid = true;
 	c->tlbs = s;
@@ -183,10 +160,10 @@ void mmu_select(struct cpu *c)
 	if (c->t.tr) {
 		if (s->now != before)
 			slots_drop(c, false);
-		else if (view != s->view)
-			window_drop(c);
 	}
 	s->view = view;
+	if (c->t.tr)
+		window_select(c);
 	c->tlb = c->align_check ? &s->none : &s->now->view[s->view].tlb;
 	if (c->t.tr)
 		jumps_select(c, number_of(s));
@@ -195,6 +172,7 @@ void mmu_select(struct cpu *c)
 
 void mmu_flush_all(struct cpu *c)
 {
+	c->tlbs->global_low = false;
 	if (c->t.tr) {
 		slots_drop(c, true);
 		jumps_drop(c, -1, true);
@@ -270,7 +248,7 @@ static void view_drop_keys(struct tlb_view *v, uint32_t keys)
 		return;
 	for (unsigned i = 0; i < TLB_ENTRIES; i++)
 		if (v->key[i] && (keys >> (v->key[i] - 1) & 1))
-			entry_drop(v, i);
+			tlb_entry_clear(v, i);
 	v->keys &= ~keys;
 }
 

@@ -5,17 +5,15 @@
 
 #include "engine/soft/mmu/mmu.h"
 
-enum { TLB_REGION = 2 << 20 };
-
 struct tlb_view {
 	struct tlb tlb;
+	uint64_t valid[TLB_ENTRIES / 64];  /* entry i may be something */
 	uint64_t global[TLB_ENTRIES / 64]; /* entry i is a global page */
 	uint64_t large[TLB_ENTRIES / 64];  /* entry i is part of a page larger than 4 KiB */
-	uint64_t large_at;		   /* where those were since the view was emptied: large_bit */
-	/* What entry i says is so for all of the aligned TLB_REGION bytes around it, which lie in one piece in RAM. */
-	uint64_t region[TLB_ENTRIES / 64];
+	uint64_t stores[TLB_ENTRIES / 64]; /* entry i may have a `store` tag */
 	uint8_t key[TLB_ENTRIES];	   /* 0, or 1 + walk.key: its rights depend on that protection key */
 	uint32_t keys;			   /* bit n: key n may be among them */
+	uint64_t large_at;		   /* where those were since the view was emptied: large_bit */
 	bool used, any_global;
 };
 
@@ -31,6 +29,7 @@ struct tlb_set {
 	struct tlb_space *now; /* of the present PCID */
 	enum mmu_view view;    /* of the present mode */
 	uint64_t clock;
+	bool global_low;       /* there may be global pages in the lower half of the linear addresses */
 	struct tlb none;
 };
 
@@ -40,10 +39,34 @@ static inline void tlb_set_bytes(void *p, unsigned value, size_t n)
 	__asm__ volatile("rep stosb" : "+D"(p), "+c"(n) : "a"(value) : "memory");
 }
 
-/* A bit for the GiB of @linear, which no page is larger than: whether there may be parts of large pages. */
+static inline bool tlb_bit(const uint64_t *bits, unsigned i)
+{
+	return bits[i / 64] >> (i % 64) & 1;
+}
+
+static inline void tlb_bit_set(uint64_t *bits, unsigned i)
+{
+	bits[i / 64] |= 1ull << (i % 64);
+}
+
+/* All of an entry is gone. */
+static inline void tlb_entry_clear(struct tlb_view *v, unsigned i)
+{
+	uint64_t none = tlb_none(i), keep = ~(1ull << (i % 64));
+
+	v->tlb.entry[i] = (struct tlb_entry){ .read = none, .write = none, .exec = none, .store = none };
+	v->valid[i / 64] &= keep;
+	v->global[i / 64] &= keep;
+	v->large[i / 64] &= keep;
+	v->stores[i / 64] &= keep;
+}
+
+enum { TLB_LARGE_SHIFT = 30 /* the largest page there is */ };
+
+/* A bit for the GiB of @linear: whether there may be parts of large pages. */
 static inline uint64_t large_bit(uint64_t linear)
 {
-	return 1ull << ((linear >> 30) * 0x9e3779b97f4a7c15ull >> 58);
+	return 1ull << ((linear >> TLB_LARGE_SHIFT) * 0x9e3779b97f4a7c15ull >> 58);
 }
 
 static inline unsigned tlb_index(uint64_t linear)

@@ -28,6 +28,7 @@ enum {
 /* What a walk comes to, besides 0 and -1 */
 enum { WALK_AGAIN = 1, WALK_NO_MEMORY = 2 };
 enum { WALK_TRIES = 2 };
+enum walk_try { TRY_NOT, TRY_SURE, TRY_UNSURE }; /* mmu_walk_try */
 
 struct level {
 	uint64_t gpa, entry; /* where the entry is, and its value */
@@ -46,7 +47,7 @@ static uint64_t entry_read(struct cpu *c, uint64_t gpa, unsigned size)
 }
 
 /* Sets @bits in an entry that still is @old: 0, or WALK_AGAIN when it is not, or WALK_NO_MEMORY. */
-static int entry_set(struct cpu *c, uint64_t gpa, unsigned size, uint64_t old, uint64_t bits)
+static int entry_set(struct cpu *c, uint64_t gpa, unsigned size, uint64_t old, uint64_t bits, bool try)
 {
 	uint64_t frame;
 	const struct ram_slot *slot = mmu_slot(c, gpa, &frame);
@@ -55,7 +56,9 @@ static int entry_set(struct cpu *c, uint64_t gpa, unsigned size, uint64_t old, u
 
 	if (!slot || slot->readonly)
 		return 0; /* ROM: the flags cannot be set, and nobody can tell */
-	if (ram_make_writable(c->vm->ram, frame))
+	if (try && (!ram_frame_private(c->vm->ram, frame) || (atomic_load(&c->frame[frame]) & FRAME_CODE)))
+		return WALK_AGAIN;
+	if (!try && ram_make_writable(c->vm->ram, frame))
 		return WALK_NO_MEMORY;
 	p = c->ram_host + (frame << FRAME_SHIFT) + (gpa & (FRAME_SIZE - 1));
 	if (size == 8) {
@@ -140,7 +143,7 @@ bool mmu_pdptes_valid(const uint64_t pdpte[4])
 	return true;
 }
 
-static int walk_once(struct cpu *c, uint64_t linear, enum mmu_access access, enum walk_as as, bool peek, struct walk *w,
+static int walk_once(struct cpu *c, uint64_t linear, enum mmu_access access, enum walk_as as, bool peek, enum walk_try try, struct walk *w,
 		     uint32_t *error)
 {
 	bool lm = cpu_long_mode(c), pae = (c->cr4 & CR4_PAE) != 0;
@@ -231,7 +234,9 @@ static int walk_once(struct cpu *c, uint64_t linear, enum mmu_access access, enu
 			want |= PTE_D;
 		if ((level[i].entry & want) == want)
 			continue;
-		r = entry_set(c, level[i].gpa, size, level[i].entry, want);
+		if (try == TRY_UNSURE && (want & ~level[i].entry & PTE_D))
+			return WALK_AGAIN;
+		r = entry_set(c, level[i].gpa, size, level[i].entry, want, try);
 		if (r)
 			return r;
 	}
@@ -240,17 +245,24 @@ static int walk_once(struct cpu *c, uint64_t linear, enum mmu_access access, enu
 	return 0;
 }
 
+int mmu_walk_try(struct cpu *c, uint64_t linear, enum mmu_access access, enum walk_as as, bool sure, struct walk *w)
+{
+	uint32_t error;
+
+	return walk_once(c, linear, access, as, false, sure ? TRY_SURE : TRY_UNSURE, w, &error);
+}
+
 int mmu_walk(struct cpu *c, uint64_t linear, enum mmu_access access, enum walk_as as, bool peek, struct walk *w,
 	     uint32_t *error)
 {
 	int r = WALK_AGAIN;
 
 	for (unsigned i = 0; i < WALK_TRIES && r == WALK_AGAIN; i++)
-		r = walk_once(c, linear, access, as, peek, w, error);
+		r = walk_once(c, linear, access, as, peek, TRY_NOT, w, error);
 	if (r == WALK_AGAIN) {
 		soft_world_stop(c);
 		do /* now only a device can be in the way, once for each order that a vCPU had given it */
-			r = walk_once(c, linear, access, as, peek, w, error);
+			r = walk_once(c, linear, access, as, peek, TRY_NOT, w, error);
 		while (r == WALK_AGAIN);
 		soft_world_start(c);
 	}

@@ -31,6 +31,12 @@ enum walk_as { WALK_USER, WALK_KERNEL /* SMAP applies if on */, WALK_KERNEL_AC }
 int mmu_walk(struct cpu *c, uint64_t linear, enum mmu_access access, enum walk_as as, bool peek, struct walk *w,
 	     uint32_t *error);
 
+/*
+ * The same without @peek; it gives up (nonzero) where the other would wait for vCPUs, end the run, or copy a frame; and unless @sure,
+ * where a dirty flag would have to be set.
+ */
+int mmu_walk_try(struct cpu *c, uint64_t linear, enum mmu_access access, enum walk_as as, bool sure, struct walk *w);
+
 /* RAM behind @gpa: its slot, or NULL; frame number in @frame. */
 static inline const struct ram_slot *mmu_slot(struct cpu *c, uint64_t gpa, uint64_t *frame);
 
@@ -44,5 +50,28 @@ static inline const struct ram_slot *mmu_slot(struct cpu *c, uint64_t gpa, uint6
 		*frame = (s->offset + (gpa - s->gpa)) >> FRAME_SHIFT;
 	return s;
 }
+
+#define ADDR_PAGE (((1ull << CPU_PHYS_BITS) - 1) & ~0xfffull)
+
+/* xAPIC mode, enabled (SDM vol. 3, 11.4.3). */
+static inline bool is_lapic(const struct cpu *c, uint64_t gpa)
+{
+	return (c->apic_base & 0xc00) == 0x800 && (gpa & ~0xfffull) == (c->apic_base & ADDR_PAGE);
+}
+
+/* --- fill.c --- */
+struct tlb_view;
+
+struct page {
+	uint8_t *host; /* of the very byte; NULL: not memory */
+	uint64_t gpa;  /* of the very byte; only if host is NULL */
+};
+
+/*
+ * What a walk found becomes @p, and an entry of @v where it may. False: there is no memory for the frame, or (@try) the frame is not
+ * private yet.
+ */
+bool mmu_page_enter(struct cpu *c, struct tlb_view *v, uint64_t linear, const struct walk *w, enum mmu_access access, bool try,
+		    struct page *p);
 
 #endif

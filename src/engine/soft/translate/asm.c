@@ -263,6 +263,13 @@ uint8_t *asm_jcc_aligned(struct code *c, unsigned cc)
 	return asm_jcc(c, cc);
 }
 
+uint8_t *asm_jcc_within(struct code *c, unsigned cc)
+{
+	if ((((uintptr_t)c->p + (uintptr_t)c->to_rx + 2) & 7) > 4)
+		align_ahead(c, 8, 2);
+	return asm_jcc(c, cc);
+}
+
 void asm_jmp_mem(struct code *c, struct host_mem m)
 {
 	asm_rm(c, 4, 0xff, 4, m); /* 64 bits whatever the size */

@@ -52,6 +52,25 @@ void emit_flags_restore(struct emit *e)
 	asm_load(c, 8, RAX, HOST_CPU(t.save_rax));
 }
 
+void emit_flags_to_rax(struct emit *e)
+{
+	asm_mov(&e->c, 8, T1, RAX);
+	asm_bytes(&e->c, "\x9f\x0f\x90\xc0", 4); /* LAHF; SETO AL */
+}
+
+void emit_flags_from_rax(struct emit *e)
+{
+	asm_bytes(&e->c, "\x04\x7f\x9e", 3); /* ADD AL, 127: OF; SAHF */
+	asm_mov(&e->c, 8, RAX, T1);
+}
+
+void emit_flags_home(struct code *c)
+{
+	asm_bytes(c, "\x0f\xb7\xc0", 3); /* MOVZX EAX, AX */
+	asm_store(c, 4, HOST_CPU(t.flags), RAX);
+	asm_mov(c, 8, RAX, T1);
+}
+
 static uint32_t area_offset(const struct emit *e, const uint8_t *p)
 {
 	return (uint32_t)(p - e->tr->rw);
@@ -65,6 +84,18 @@ static void emit_stubs(struct emit *e)
 		const struct stub *s = &e->stub[i];
 
 		asm_link(s->rel, c->p);
+		if (s->flags_in_rax)
+			emit_flags_home(c);
+		if (s->kind == EXIT_FILL) {
+			asm_mov_imm(c, T1, s->slot);
+			asm_link(asm_jmp(c), e->tr->rw + s->to);
+			if (s->flags_in_rax) {
+				e->tr->sites[s->slot].resume = area_offset(e, c->p);
+				emit_flags_restore(e);
+				asm_link(asm_jmp(c), s->back);
+			}
+			continue;
+		}
 		if (s->rcx_saved)
 			asm_load(c, 8, RCX, HOST_CPU(t.save_rcx));
 		if (s->value != HOST_NONE)
@@ -73,7 +104,7 @@ static void emit_stubs(struct emit *e)
 		asm_store_imm(c, 4, HOST_CPU(t.exit_at), s->at);
 		if (s->links || s->retry)
 			asm_store_imm(c, 4, HOST_CPU(t.exit_site), (int32_t)area_offset(e, s->links ? s->rel : s->retry));
-		if (s->kind == EXIT_FILL || s->kind == EXIT_GROUP || s->kind == EXIT_STACK || s->kind == EXIT_VECTOR ||
+		if (s->kind == EXIT_STACK || s->kind == EXIT_VECTOR ||
 		    s->kind == EXIT_CALL) {
 			asm_store_imm(c, 4, HOST_CPU(t.exit_slot), (int32_t)s->slot);
 			asm_store_imm(c, 4, HOST_CPU(t.exit_size), (int32_t)s->size);

@@ -35,6 +35,12 @@ enum {
 	MISSES = 256,
 	MISSES_SHIFT_MAX = 14,
 	MISSED_COUNT = (1 << 24) - 1,
+	/*
+	 * A frame whose last code was stored to has code again soon, mostly; so that not all vCPUs have to be asked each time, it goes on being watched
+	 * for so many stores. One of so many bytes makes something else of it.
+	 */
+	LAST_MISSES = 32,
+	OVERWRITE = 512,
 };
 
 /* --- memory --- */
@@ -96,7 +102,8 @@ static int area_create(struct translator *tr, uint32_t size)
 	X(calls, tr->call_max)                                                                     \
 	X(points, tr->point_max)                                                                   \
 	X(link, tr->link_max)                                                                      \
-	X(closed, 1)
+	X(closed, 1)                                                                               \
+	X(sites, SLOTS_MAX)
 
 static void written_by_others(void *opaque, uint64_t frame)
 {
@@ -290,11 +297,24 @@ static void invalidate(struct translator *tr, struct tblock *b)
 	tr->invalidated++;
 }
 
+static uint32_t misses_max(uint32_t missed)
+{
+	return (uint32_t)MISSES << (missed >> 24);
+}
+
+/* Its last code is gone: few more stores are let through one by one. */
+static void expect_last_misses(struct translator *tr, uint64_t frame)
+{
+	uint32_t missed = atomic_load_explicit(&tr->missed[frame], memory_order_relaxed) & ~(uint32_t)MISSED_COUNT;
+
+	atomic_store_explicit(&tr->missed[frame], missed | (misses_max(missed) - LAST_MISSES), memory_order_relaxed);
+}
+
 /*
- * Invalidates the frame's blocks that have any of @lines; the lines of the others are left. The order matters to whoever makes code (cache.h):
- * lines, watched, FRAME_CODE, generation.
+ * Invalidates the frame's blocks that have any of @lines; the lines of the others are left. If there are none and @forget, the frame
+ * is watched no more. The order matters to whoever makes code (cache.h): lines, watched, FRAME_CODE, generation.
  */
-static void end_lines(struct translator *tr, uint64_t frame, uint64_t lines)
+static void end_lines(struct translator *tr, uint64_t frame, uint64_t lines, bool forget)
 {
 	struct tblock **at = &tr->frame_blocks[frame], *b;
 	struct ram *ram = tr->vm->ram;
@@ -310,7 +330,9 @@ static void end_lines(struct translator *tr, uint64_t frame, uint64_t lines)
 		}
 	}
 	atomic_store(&tr->code_lines[frame], rest);
-	if (rest) {
+	if (rest || !forget) {
+		if (!rest)
+			expect_last_misses(tr, frame);
 		atomic_fetch_add(&ram->code_gen[frame], 1);
 		return;
 	}
@@ -321,7 +343,7 @@ static void end_lines(struct translator *tr, uint64_t frame, uint64_t lines)
 void cache_frame_written(struct translator *tr, uint64_t frame)
 {
 	pthread_mutex_lock(&tr->lock);
-	end_lines(tr, frame, ~0ull);
+	end_lines(tr, frame, ~0ull, true);
 	pthread_mutex_unlock(&tr->lock);
 }
 
@@ -331,11 +353,11 @@ static bool too_many_misses(struct translator *tr, uint64_t frame)
 	uint32_t missed = atomic_load_explicit(&tr->missed[frame], memory_order_relaxed);
 	uint32_t shift = missed >> 24, count = (missed & MISSED_COUNT) + 1;
 
-	if (count < (uint32_t)MISSES << shift) {
+	if (count < misses_max(missed)) {
 		atomic_store_explicit(&tr->missed[frame], shift << 24 | count, memory_order_relaxed);
 		return false;
 	}
-	if (shift < MISSES_SHIFT_MAX)
+	if (shift < MISSES_SHIFT_MAX && atomic_load_explicit(&tr->code_lines[frame], memory_order_relaxed))
 		shift++;
 	atomic_store_explicit(&tr->missed[frame], shift << 24, memory_order_relaxed);
 	cache_frame_written(tr, frame);
@@ -350,7 +372,7 @@ bool cache_code_stored(struct translator *tr, uint64_t frame, unsigned offset, u
 	if (!(atomic_load(&tr->code_lines[frame]) & lines))
 		return too_many_misses(tr, frame);
 	pthread_mutex_lock(&tr->lock);
-	end_lines(tr, frame, lines);
+	end_lines(tr, frame, lines, !n || n >= OVERWRITE);
 	pthread_mutex_unlock(&tr->lock);
 	return true;
 }

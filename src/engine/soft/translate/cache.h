@@ -88,11 +88,14 @@ struct translator {
 	uint32_t link_count, link_max;
 	uint64_t frames;
 	struct soft_tuning tuning;
+	struct slot_site *sites; /* by slot */
 	uint32_t slots_used;
 	_Atomic uint32_t flush_wanted; /* the cache is full: the next vCPU outside throws all away */
 	struct jump_cache *closed;
 	/* Trampolines (entry.c), offsets in the area */
 	uint32_t enter, leave, fault;
+	uint32_t fill[2][2]; /* a slot was missed: by SITE_STORE, by SITE_PLAIN; T1 is its number */
+	uint32_t hot_miss;   /* a hot site: T0 is the linear address, T1 its number */
 	/*
 	 * Grows with each cache_flush: offsets in the area, sites, blocks and slot numbers from before mean nothing after. Looked at under the
 	 * lock, or on a vCPU's thread since it last could be made to wait (cache_watch_frame, cache_flush, soft_world_stop, an event).
@@ -166,14 +169,23 @@ void slots_finish(struct cpu *c);
  * crosses a page, or (@store) the frame holds code: then nothing has changed.
  */
 bool slot_fill(struct cpu *c, uint32_t n, uint64_t linear, uint32_t size, bool store);
+/* Whether the TLB has an entry that translated code may use for such an access inside one page. */
+bool slot_ready(struct cpu *c, uint64_t linear, uint32_t size, bool store);
+/* Grows whenever slots, windows or tags are dropped that code in the middle of a block may rely on. */
+uint64_t slots_dropped(const struct cpu *c);
 /* The stack window for [rsp + lo, rsp + hi): sets bias, stack_base. False as above. Only pages that may be stored to. */
 bool stack_fill(struct cpu *c, uint64_t rsp, int32_t lo, int32_t hi);
 void slots_drop(struct cpu *c, bool global); /* without @global those of global pages stay; the stack window likewise */
 void slots_drop_page(struct cpu *c, uint64_t linear); /* INVLPG: those that show any part of the page there */
-void slots_drop_keyed(struct cpu *c); /* a protection key has lost rights: all, if any depends on a key */
-void window_drop(struct cpu *c);	      /* the view or the space has changed */
+void slots_drop_keyed(struct cpu *c); /* a protection key has lost rights: all */
+void window_select(struct cpu *c);	      /* the view may have changed: its window */
 /* No vCPU keeps a storing slot for @frame. May stop the world. */
 void slots_withdraw(struct cpu *c, uint64_t frame);
+
+/* --- hot.c --- */
+/* Site @n misses often: if that costs more than looking in the TLB each time, that is what it does from now on. */
+void site_is_hot(struct cpu *c, uint32_t n);
+enum { SITE_MISSES = 64 }; /* slot_site.left at first */
 
 /* --- jumps.c --- */
 int jumps_init(struct cpu *c);
@@ -182,7 +194,6 @@ void jumps_finish(struct cpu *c);
 void jumps_select(struct cpu *c, unsigned space);
 /* The far entry of code for linear address @rip, in the page that is being fetched from, is at @code in the area. */
 void jumps_set(struct cpu *c, uint64_t rip, uint32_t far_code);
-void jumps_forget(struct cpu *c, uint64_t rip);
 void jumps_forget(struct cpu *c, uint64_t rip); /* there is no such code any more */
 /* A mapping may have gone: entries of @space (or all, -1) are dropped; @global too or not. */
 void jumps_drop(struct cpu *c, int space, bool global);

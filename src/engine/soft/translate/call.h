@@ -5,6 +5,13 @@
 
 #include "engine/soft/translate/cache.h"
 
+int calls_init(struct cpu *c); /* -ENOMEM */
+void calls_finish(struct cpu *c);
+/*
+ * Translated code has left with EXIT_ONE. When the instruction lies across two pages, and can be run here: true, and @code as call_run gives
+ * it. False: nothing was done. May unwind.
+ */
+bool call_crossing(struct cpu *c, const uint8_t **code);
 /*
  * Translated code has left with EXIT_CALL. Runs the instruction, and says where to go on: a far entry; NULL: in the run loop. RIP is right in both cases.
  * May unwind.

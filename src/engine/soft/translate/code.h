@@ -79,6 +79,8 @@ uint8_t *asm_jcc(struct code *c, unsigned cc);
 /* The same with the rel32 on a multiple of 4, so that it can be exchanged while others run it (NOPs go before). */
 uint8_t *asm_jmp_aligned(struct code *c);
 uint8_t *asm_jcc_aligned(struct code *c, unsigned cc);
+/* The same with the rel32 within 8 aligned bytes. */
+uint8_t *asm_jcc_within(struct code *c, unsigned cc);
 void asm_jmp_mem(struct code *c, struct host_mem m);
 void asm_jmp_reg(struct code *c, unsigned reg);
 uint8_t *asm_jrcxz(struct code *c); /* flag-free; returns the rel8, for asm_link8 */

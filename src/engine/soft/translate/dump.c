@@ -37,7 +37,7 @@ static const char *const gpr_names[GPR_FILE] = { "rax", "rcx", "rdx", "rbx", "rs
 static const char *const segment_names[] = { "es", "cs", "ss", "ds", "fs", "gs" };
 
 static const char *const exit_names[EXIT_COUNT] = {
-	[EXIT_CHAIN] = "CHAIN",	  [EXIT_POLL] = "POLL",	    [EXIT_ONE] = "ONE",	  [EXIT_FILL] = "FILL",	  [EXIT_GROUP] = "GROUP",
+	[EXIT_CHAIN] = "CHAIN",	  [EXIT_POLL] = "POLL",	    [EXIT_ONE] = "ONE",	  [EXIT_FILL] = "FILL",	  [EXIT_HOT] = "HOT",
 	[EXIT_STACK] = "STACK",	  [EXIT_VECTOR] = "VECTOR", [EXIT_CALL] = "CALL", [EXIT_STALE] = "STALE",
 };
 
@@ -82,6 +82,10 @@ static void target_name(const struct translator *tr, uint32_t from, int64_t to, 
 
 	if (to == tr->leave)
 		snprintf(buf, len, "leave");
+	else if (to == tr->fill[0][0] || to == tr->fill[0][1])
+		snprintf(buf, len, "fill");
+	else if (to == tr->fill[1][0] || to == tr->fill[1][1])
+		snprintf(buf, len, "fill for stores");
 	else if (to == tr->enter)
 		snprintf(buf, len, "enter");
 	else if (to == tr->fault)

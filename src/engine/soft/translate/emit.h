@@ -8,6 +8,8 @@
  *   stack.c     PUSH POP LEAVE, arithmetic on RSP
  *   control.c   branches, calls, returns
  *   simple.c    what needs no memory and no copy, or is special
+ *   system.c    RFLAGS, bases of FS and GS, time; calls of the interpreter's handlers
+ *   string.c    REP MOVS, REP STOS, bit tests with the bit's number in a register
  *   vector.c    SSE, AVX, MMX, x87
  *
  * While an instruction is emitted, host R14 and R15 (T0, T1) are free. An emitter checks everything that can fail before it changes
@@ -30,10 +32,13 @@ struct stub {
 	uint8_t kind;	   /* enum exit_kind */
 	uint8_t value;	   /* register that goes to exit_value, or HOST_NONE */
 	bool flags_saved;
+	bool flags_in_rax; /* emit_flags_to_rax: they go to t.flags */
 	bool rcx_saved;
 	bool links;	   /* EXIT_CHAIN: rel itself may be linked */
 	uint16_t at;	   /* offset in the page */
 	uint32_t slot, size;
+	uint32_t to;	   /* EXIT_FILL: the routine that looks after it */
+	uint8_t *back;	   /* with flags_in_rax: where to go on then, with RAX and the flags the guest's */
 };
 
 /* A branch to another page that is emitted behind the block. */
@@ -83,6 +88,11 @@ struct stub *emit_stub(struct emit *e, uint8_t *rel, enum exit_kind kind);
 /* Flags and RAX to t.flags and t.save_rax, and back; T0 and T1 stay. */
 void emit_flags_save(struct emit *e);
 void emit_flags_restore(struct emit *e);
+/* The same with the flags in AX and the guest's RAX in T1 meanwhile: nothing else may happen to them, and nothing in between needs RAX. */
+void emit_flags_to_rax(struct emit *e);
+void emit_flags_from_rax(struct emit *e);
+/* In between: the flags go to t.flags and RAX is the guest's again. */
+void emit_flags_home(struct code *c);
 
 /* --- operand.c --- */
 /* Host register that has guest register @r: itself, or @t after a load. RSP is unbiased into @t. Flag-free. */
@@ -99,6 +109,11 @@ void emit_ea(struct emit *e, const struct insn *in, unsigned dst);
  * guest's if they are live. Not for implicit stack operands.
  */
 struct host_mem emit_operand(struct emit *e, const struct insn *in, unsigned size, bool store);
+/*
+ * The branch at @rel is taken when slot @n of the block does not show @size bytes; @flags are SITE_*, and say what T0 is then. The code at
+ * @retry makes the address and the comparison anew.
+ */
+struct slot_site *emit_slot_miss(struct emit *e, unsigned n, uint8_t *rel, uint8_t *retry, unsigned size, unsigned flags);
 /* The checks of ranges that the instruction under way leads. */
 void emit_leader_checks(struct emit *e);
 /* The instruction as it is, with its operands moved. */
@@ -136,4 +151,9 @@ emit_fn *string_emitter(const struct insn *in);
 
 /* --- entry.c --- */
 void emit_trampolines(struct translator *tr);
+/*
+ * T1 = the TLB's entry for linear address @t, another register; emits the comparison with its tag (@store: for stores), for which @t is
+ * changed to the offset in the page if it hits: when it does not (above) it is another number. Changes flags.
+ */
+void emit_tlb_lookup(struct code *c, unsigned t, unsigned entry, bool store);
 #endif

@@ -175,9 +175,6 @@ static void table_drop_page(struct jump_table *t, uint64_t linear)
 	if (!t->used)
 		return;
 	if (t->large & large_bit(linear)) {
-#ifdef TRANSLATE_STATS
-		extern uint64_t stats_drop[8]; stats_drop[0]++; stats_drop[5] = linear; stats_drop[6] = t->large;
-#endif
 		table_drop_all(t);
 		return;
 	}
@@ -204,9 +201,6 @@ void jumps_select(struct cpu *c, unsigned space)
 	uint32_t mode = translate_mode(c);
 
 	if (space != s->space) {
-#ifdef TRANSLATE_STATS
-		extern uint64_t stats_drop[8]; stats_drop[1]++;
-#endif
 		for (unsigned i = TLB_SPACES; i < TABLES; i++)
 			table_drop_logged(&s->table[i]);
 		s->space = space;
@@ -215,9 +209,6 @@ void jumps_select(struct cpu *c, unsigned space)
 		if (t->mode == MODE_NONE)
 			entry_clear(t, 0);
 		table_drop_all(t);
-#ifdef TRANSLATE_STATS
-		extern uint64_t stats_drop[8]; stats_drop[2]++;
-#endif
 		t->mode = mode;
 	}
 	s->now = t;
@@ -249,9 +240,6 @@ void jumps_forget(struct cpu *c, uint64_t rip)
 void jumps_drop(struct cpu *c, int space, bool global)
 {
 	struct jump_set *s = c->t.jump_set;
-#ifdef TRANSLATE_STATS
-		extern uint64_t stats_drop[8]; stats_drop[3 + global]++;
-#endif
 
 	for (unsigned i = 0; i < TLB_SPACES; i++)
 		if (space < 0 || i == (unsigned)space)

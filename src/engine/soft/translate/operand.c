@@ -8,12 +8,18 @@
  *	lea  T0, [ea]
  *	sub  T0, slot.base
  *	cmp  T0, slot.limit
- *	jae  cold			; fills the slot and comes back, or leaves to the interpreter
+ *	jae  cold			; fills the slot from the TLB (entry.c); or leaves to C, and then to the interpreter
  *	mov  T1, slot.addend
  *	op   [base + T1 + disp]		; or [T0 + T1] when the address has more parts
  *
- * The branch is predicted, so the load does not wait for the comparison. Flags that are live are kept in
- * memory meanwhile.
+ * The branch is predicted, so the load does not wait for the comparison. Flags that are live are kept in RAX meanwhile, and RAX in T1.
+ *
+ * No address that the guest can make gets past it: the difference is taken in 64 bits, unsigned, of the very sum that the processor
+ * would take (cut to 32 bits where the address size says so), so that whatever wraps around, or is not canonical, is
+ * compared as the number that it is; slots show nothing but pages that the TLB has, and these are canonical. limit + size - 1
+ * bytes from base on are memory of the guest's, so the last byte of an access is, too. The operand that is accessed adds up to the
+ * same 64-bit sum, plus the addend. A range (analyse.h) is checked from its lowest byte, with a size that
+ * reaches its highest: offsets in it cannot wrap if its base address is in the slot.
  */
 #include "engine/soft/translate/emit.h"
 
@@ -119,44 +125,97 @@ static bool is_plain(const struct insn *in)
 	       in->base < R14 && in->seg != SEG_FS && in->seg != SEG_GS && !(in->flags & INSN_MOFFS);
 }
 
-/* T is checked against slot @n and destroyed; @retry is where the address is computed anew. */
-static void check_slot(struct emit *e, unsigned n, unsigned t, uint8_t *retry, unsigned size, bool store, enum exit_kind kind,
-		       bool saved)
+static uint32_t offset_of(const struct emit *e, const uint8_t *p)
 {
-	struct stub *s;
+	return (uint32_t)(p - e->tr->rw);
+}
 
+struct slot_site *emit_slot_miss(struct emit *e, unsigned n, uint8_t *rel, uint8_t *retry, unsigned size, unsigned flags)
+{
+	struct slot_site *site = &e->tr->sites[e->first_slot + n];
+	struct stub *s = emit_stub(e, rel, EXIT_FILL);
+
+	if (!size || size > FRAME_SIZE)
+		e->failed = true;
+	s->slot = e->first_slot + n;
+	s->to = e->tr->fill[flags & SITE_STORE ? 1 : 0][flags & SITE_PLAIN ? 1 : 0];
+	*site = (struct slot_site){
+		.room = FRAME_SIZE - (uint64_t)size, .size = size, .left = SITE_MISSES, .retry = offset_of(e, retry),
+		.resume = offset_of(e, retry), .at = (uint16_t)insn_at(e), .flags = (uint8_t)flags,
+	};
+	return site;
+}
+
+/*
+ * T0, the linear address, is checked against slot @n, and destroyed if SITE_PLAIN is among @flags; T1 is destroyed if not. @retry is where the
+ * address is computed anew. With SITE_SAVED the flags are in RAX and stay there; the stub's `back` is for the caller to set.
+ */
+static struct stub *check_slot(struct emit *e, unsigned n, uint8_t *retry, unsigned size, unsigned flags)
+{
+	unsigned t = flags & SITE_PLAIN ? T0 : T1;
+	struct slot_site *site;
+	struct stub *s;
+	uint8_t *rel;
+
+	if (t != T0)
+		asm_mov(&e->c, 8, t, T0);
 	asm_alu_rm(&e->c, ALU_SUB, 8, t, slot_field(e, n, offsetof(struct slot, base)));
 	asm_alu_rm(&e->c, ALU_CMP, 8, t, slot_field(e, n, offsetof(struct slot, limit)));
-	s = emit_stub(e, asm_jcc(&e->c, 3), kind);
-	s->retry = retry;
-	s->value = (uint8_t)t;
-	s->slot = e->first_slot + n;
-	s->size = size | (store ? EXIT_STORES : 0);
-	s->flags_saved = saved;
+	rel = asm_jcc_within(&e->c, 3);
+	site = emit_slot_miss(e, n, rel, retry, size, flags);
+	site->jump = rel ? offset_of(e, rel) : 0;
+	site->resume = offset_of(e, e->c.p);
+	s = &e->stub[e->stubs - 1];
+	s->flags_in_rax = flags & SITE_SAVED;
+	return s;
+}
+
+/* T1 = the addend of slot @n. */
+static void load_addend(struct emit *e, unsigned n)
+{
+	asm_load(&e->c, 8, T1, slot_field(e, n, offsetof(struct slot, addend)));
+}
+
+/* Flags are live: they are in RAX, and RAX in T1, while the address is compared. */
+static struct host_mem single_saved(struct emit *e, const struct insn *in, unsigned size, bool store)
+{
+	unsigned n = e->slots++;
+	uint8_t *retry = e->c.p;
+	struct stub *s;
+
+	emit_linear(e, in);
+	emit_flags_to_rax(e);
+	s = check_slot(e, n, retry, size, (store ? SITE_STORE : 0) | SITE_PLAIN | SITE_SAVED | SITE_SLOT);
+	emit_flags_from_rax(e);
+	s->back = e->c.p;
+	if (is_plain(in)) {
+		load_addend(e, n);
+		return host_indexed(in->base, T1, 0, in->disp);
+	}
+	emit_linear(e, in);
+	load_addend(e, n);
+	return host_indexed(T0, T1, 0, 0);
 }
 
 static struct host_mem single(struct emit *e, const struct insn *in, unsigned size, bool store)
 {
-	bool saved = flags_live(e), plain = is_plain(in);
-	unsigned n = e->slots++;
-	uint8_t *retry;
+	bool plain = is_plain(in);
+	uint8_t *retry = e->c.p;
+	unsigned n;
 
-	if (saved)
-		emit_flags_save(e);
-	retry = e->c.p;
+	if (flags_live(e))
+		return single_saved(e, in, size, store);
+	n = e->slots++;
 	emit_linear(e, in);
-	if (!plain)
-		asm_mov(&e->c, 8, T1, T0);
-	check_slot(e, n, plain ? T0 : T1, retry, size, store, EXIT_FILL, saved);
-	asm_load(&e->c, 8, T1, slot_field(e, n, offsetof(struct slot, addend)));
-	if (saved)
-		emit_flags_restore(e);
+	check_slot(e, n, retry, size, (store ? SITE_STORE : 0) | (plain ? SITE_PLAIN : 0));
+	load_addend(e, n);
+	e->tr->sites[e->first_slot + n].resume = offset_of(e, e->c.p);
 	return plain ? host_indexed(in->base, T1, 0, in->disp) : host_indexed(T0, T1, 0, 0);
 }
 
 static struct host_mem in_group(struct emit *e, const struct insn *in)
 {
-	asm_load(&e->c, 8, T1, slot_field(e, e->group_slot[e->ti->leader], offsetof(struct slot, addend)));
+	load_addend(e, e->group_slot[e->ti->leader]);
 	return host_indexed(emit_gpr(e, in->base, T0), T1, 0, in->disp);
 }
 
@@ -172,41 +231,48 @@ struct host_mem emit_operand(struct emit *e, const struct insn *in, unsigned siz
 	return host_at(RSP, 0);
 }
 
+/* @dst = @base + @disp, in as little as it takes. */
+static void sum(struct emit *e, unsigned dst, unsigned base, int32_t disp)
+{
+	if (disp)
+		asm_lea(&e->c, 8, dst, host_at(base, disp));
+	else if (dst != base)
+		asm_mov(&e->c, 8, dst, base);
+}
+
 void emit_leader_checks(struct emit *e)
 {
 	const struct trace_insn *ti = e->ti;
 	bool stack = ti->stack_hi > ti->stack_lo, group = ti->group_hi > ti->group_lo, saved = (stack || group) && flags_live(e);
-	struct stub *s;
-	uint8_t *retry;
+	struct stub *filled = NULL, *s;
+	uint8_t *retry = e->c.p;
 
-	if (!stack && !group)
-		return;
 	if (saved)
-		emit_flags_save(e);
-	retry = e->c.p;
+		emit_flags_to_rax(e);
 	if (stack) {
 		int32_t size = ti->stack_hi - ti->stack_lo;
 
-		asm_lea(&e->c, 8, T0, host_at(RSP, ti->stack_lo));
-		asm_mov(&e->c, 8, T1, T0);
+		sum(e, T0, RSP, ti->stack_lo);
 		asm_alu_rm(&e->c, ALU_SUB, 8, T0, HOST_CPU(t.stack_base));
 		asm_alu_ri(&e->c, ALU_CMP, 8, T0, FRAME_SIZE - size);
 		s = emit_stub(e, asm_jcc(&e->c, 7), EXIT_STACK);
 		s->retry = retry;
-		s->value = T1;
+		s->value = T0;
 		s->size = (uint32_t)size | (ti->stack_store ? EXIT_STORES : 0);
-		s->flags_saved = saved;
+		s->flags_saved = s->flags_in_rax = saved;
 	}
 	if (group) {
-		unsigned n = e->slots++;
-		unsigned base = emit_gpr(e, ti->in.base, T0);
+		unsigned n = e->slots++, base = emit_gpr(e, ti->in.base, T0);
 
 		e->group_slot[ti - e->t->insn] = (uint16_t)n;
-		asm_lea(&e->c, 8, T0, host_at(base, ti->group_lo));
-		check_slot(e, n, T0, retry, (uint32_t)(ti->group_hi - ti->group_lo), ti->group_store, EXIT_GROUP, saved);
+		sum(e, T0, saved && base == RAX ? T1 : base, ti->group_lo);
+		filled = check_slot(e, n, retry, (uint32_t)(ti->group_hi - ti->group_lo),
+				    SITE_GROUP | SITE_SLOT | SITE_PLAIN | (ti->group_store ? SITE_STORE : 0) | (saved ? SITE_SAVED : 0));
 	}
 	if (saved)
-		emit_flags_restore(e);
+		emit_flags_from_rax(e);
+	if (filled)
+		filled->back = e->c.p;
 }
 
 /* --- copies --- */

@@ -25,45 +25,40 @@ uint32_t translate_mode(const struct cpu *c)
 /* --- entering --- */
 
 /*
- * The TLB had nothing for @linear: it has now, unless the walk found a reason for a fault (which is the interpreter's to raise, when it runs the
- * instruction), or no memory.
+ * The TLB learns what the site wants, and the site's slot; where to go on, or NULL. Nothing waits for other vCPUs meanwhile. If slots were
+ * dropped the code cannot be gone on with in its middle: what checks before this one have found may not hold any more.
  */
-static bool tlb_missed(struct cpu *c, uint64_t linear, bool store)
-{
-	uint8_t level = c->t.vector;
-	bool filled;
-
-	c->gpr[GPR_RIP] = c->t.page + c->t.exit_at;
-	translate_vector_save(c);
-	filled = mmu_fill(c, linear, store ? MMU_WRITE : MMU_READ);
-	/* The block goes on with the level that it has checked already. */
-	return (!level || translate_vector_load(c, level)) && filled;
-}
-
-static bool group_fill(struct cpu *c)
+static const uint8_t *site_fill(struct cpu *c, enum translate_next *next)
 {
 	struct cpu_translate *t = &c->t;
-	uint32_t size = t->exit_size & ~EXIT_STORES;
+	const struct slot_site *s = &t->sites[t->exit_slot];
+	bool store = s->flags & SITE_STORE, hot = s->flags & SITE_HOT;
+	bool sure = !(s->flags & SITE_GROUP); /* that it will be stored to */
+	uint64_t dropped = slots_dropped(c), last = t->exit_value + s->size - 1;
 
-	uint64_t linear = t->exit_value + c->slot[t->exit_slot].base;
-	bool store = t->exit_size & EXIT_STORES;
-	/* Of a range it is not sure yet that it is stored to: no dirty flag may come of it. */
-	bool sure = t->exit_kind == EXIT_FILL || !store;
-
+	t->exit_at = s->at;
+	if (s->flags & SITE_SAVED)
+		c->flags = t->flags;
+	*next = s->flags & SITE_GROUP ? NEXT_BLOCK : NEXT_ONE;
 	t->fills++;
-	if (slot_fill(c, t->exit_slot, linear, size, store))
-		return true;
+	if (mmu_try_fill(c, t->exit_value, store, sure) &&
+	    (t->exit_value >> FRAME_SHIFT == last >> FRAME_SHIFT || mmu_try_fill(c, last, store, sure)) &&
+	    (hot ? slot_ready(c, t->exit_value, s->size, store) : slot_fill(c, t->exit_slot, t->exit_value, s->size, store)) &&
+	    slots_dropped(c) == dropped)
+		return t->tr->rx + s->retry;
 	t->fill_misses++;
-	return sure && size <= FRAME_SIZE && tlb_missed(c, linear, store) && slot_fill(c, t->exit_slot, linear, size, store);
+	return NULL;
 }
 
+/* The same for the stack window. Where two pages have to be shown the second may be missing. */
 static bool window_fill(struct cpu *c)
 {
 	struct cpu_translate *t = &c->t;
-	uint64_t linear = t->exit_value + t->neg_bias;
+	uint64_t linear = t->exit_value + t->stack_base + t->neg_bias, size = t->exit_size & ~EXIT_STORES, dropped = slots_dropped(c);
 
 	t->stack_fills++;
-	if (stack_fill(c, linear, 0, (int32_t)(t->exit_size & ~EXIT_STORES)))
+	if (size && mmu_try_fill(c, linear, true, false) && mmu_try_fill(c, linear + size - 1, true, false) &&
+	    stack_fill(c, linear, 0, (int32_t)size) && slots_dropped(c) == dropped)
 		return true;
 	t->stack_misses++;
 	return false;
@@ -115,14 +110,11 @@ static enum translate_next enter(struct cpu *c, const uint8_t *code)
 			code = chain(c);
 			break;
 		case EXIT_FILL:
-			next = NEXT_ONE;
-			if (group_fill(c))
-				code = tr->rx + t->exit_site;
+			code = site_fill(c, &next);
 			break;
-		case EXIT_GROUP:
-			next = NEXT_BLOCK;
-			if (group_fill(c))
-				code = tr->rx + t->exit_site;
+		case EXIT_HOT:
+			site_is_hot(c, t->exit_slot);
+			code = site_fill(c, &next);
 			break;
 		case EXIT_STACK:
 			next = NEXT_BLOCK;
@@ -136,6 +128,8 @@ static enum translate_next enter(struct cpu *c, const uint8_t *code)
 			break;
 		case EXIT_ONE:
 			next = NEXT_ONE;
+			if (call_crossing(c, &code) && !code)
+				return NEXT_LOOP;
 			break;
 		case EXIT_JUMP:
 			next = NEXT_ONE;

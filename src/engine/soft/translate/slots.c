@@ -1,88 +1,77 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Translation slots and the stack window: what a vCPU's translated code remembers of the TLB (cache.h).
+ * Translation slots and stack windows: what a vCPU's translated code remembers of the TLB (cache.h).
  *
- * A slot says no more than the TLB entry that it was made from, for one place in the code: for its page, or for the region that it
- * is in (tlb_view.region), if that is to be loaded from, or has no code and has been stored to all over. It has to go when that entry's
+ * A slot says no more than the TLB entry that it was made from, for one place in the code. It has to go when that entry's
  * mapping or rights may have changed, and when its place can run in another address space: a place has a mode, so a level and EFLAGS.AC, but
- * no space. The stack window belongs to a view and a space, and goes when either changes.
+ * no space. Here and in entry.c slots are filled alike; what is kept of them is simple enough for both:
  *
- * The book has an entry for each filled slot, those of global pages from the end of the log down and the others from its start up. Two
- * sets of hashed pages (one bit each) tell that a page is in no entry, which most INVLPGs can be content with.
+ *  - a slot that may not be empty is in a log, once: in that of pages that are not global, or in that of global pages, where it never
+ *    shows another; in both when it has been in the second and then showed a page that is not global;
+ *  - sets of hashed pages, a byte each, one for each kind: what is not in them is shown by no slot, which most INVLPGs can be content with;
+ *  - slots that allow stores say so (slot.store); their frames are known by their address.
  *
- * All of it belongs to the vCPU's thread, or to the one that has stopped the world.
+ * A slot shows a page; for loads all of the guest's larger page (tlb_entry.base). For an access that crosses into the next page C fills it
+ * with both, if they lie side by side in host memory, and with what follows there; of a larger page with BLOCK_FRAMES, if these have no code and are all dirty
+ * already, since who may store to a page has made one frame dirty, not its neighbours.
+ *
+ * A TLB entry that translated code may store through has a tag for that (tlb_entry.store). It obeys cache.h's rule for storing slots: its
+ * frame was marked before FRAME_CODE was looked at, and slots_withdraw takes it away.
+ *
+ * The stack window belongs to a view and a space. Each view has one, so that system calls find theirs again; they go when the space
+ * changes. A window is part of a page, or of two that lie side by side in host memory. Wherever a window is, [stack_base,
+ * stack_base + 4096) is mapped memory of the guest's that may be stored to.
+ *
+ * Two frames lie side by side as neighbours in RAM, or in an area of the vCPU's own where pairs of frames are mapped again. A mapping of
+ * a frame is true for ever; what shows a pair goes when its place is given to another.
+ *
+ * All of it belongs to the vCPU's thread, or to the one that has stopped the world. Code that is left in the middle of a block, for
+ * a slot or a window, is gone on with there only if nothing was dropped meanwhile (slots_dropped): what an earlier check has found must still hold.
  */
 #include "engine/soft/translate/cache.h"
 
 #include "engine/soft/mmu/tlb.h"
 
 #include <errno.h>
-#include <string.h>
 #include <sys/mman.h>
 
-enum { FILL_STORE = 1, FILL_LARGE = 2 /* a part of a page larger than 4 KiB */, FILL_REGION = 4 };
-enum { REGION_FRAMES = TLB_REGION / FRAME_SIZE };
-enum { PAGES_BITS = 12, LARGE_SHIFT = 30 /* the largest page there is */ };
-
-struct filled {
-	uint64_t linear; /* of the page or region */
-	uint32_t frame;	 /* the first */
-	uint32_t slot;
-	uint8_t flags; /* FILL_* */
+enum {
+	LARGE_SHIFT = TLB_LARGE_SHIFT,
+	BLOCK_FRAMES = 16,
+	PAIRS = 4096,
+	PAIRS_OF_VM = 16384, /* two mappings each, of some 65,000 that a process can have */
+	PAIR_TRIES = 4, /* pairs of frames are mapped when they were asked for so often */
+	PAIR_SIZE = 2 * FRAME_SIZE,
+	WINDOW_SIZE = FRAME_SIZE,
+	SCAN_MAX = 256,
 };
 
-struct page_set {
-	uint64_t bits[(1 << PAGES_BITS) / 64]; /* pages of 4 KiB, hashed */
-	uint64_t large; /* the others by large_bit */
+struct window {
+	bool valid;
+	uint8_t pages, kind; /* TLB_LARGE: one of them is of a larger page */
+	uint64_t linear;     /* of the first page */
+	uint32_t frame[2];
+	uint64_t bias, base;
+};
+
+/* Two frames that were asked for together, and those that are mapped in this place. */
+struct frame_pair {
+	uint32_t frame[2], wanted[2];
+	uint32_t tries;
+	bool mapped;
 };
 
 struct slot_book {
-	uint32_t count, global_count;
-	bool keyed; /* some entry depends on a protection key */
-	struct page_set pages, global_pages;
-	struct filled stack; /* if t.stack_valid */
-	uint32_t at[SLOTS_MAX]; /* 1 + index in log, 0: the slot is empty */
-	struct filled log[SLOTS_MAX];
+	struct slot_pages pages;
+	uint32_t log[2][SLOTS_MAX];
+	uint64_t dropped;
+	struct window window[VIEW_COUNT];
+	struct frame_pair pair[PAIRS];
+	uint8_t *pair_area;
+	unsigned pairs; /* that this vCPU may have */
 };
 
-/* --- sets of pages --- */
-
-static unsigned page_hash(uint64_t linear)
-{
-	return (unsigned)((linear >> FRAME_SHIFT) * 0x9e3779b97f4a7c15ull >> (64 - PAGES_BITS));
-}
-
-static void set_add(struct page_set *s, uint64_t linear)
-{
-	unsigned i = page_hash(linear);
-
-	s->bits[i / 64] |= 1ull << (i % 64);
-}
-
-static bool set_may_have(const struct page_set *s, uint64_t linear)
-{
-	unsigned i = page_hash(linear);
-
-	return s->bits[i / 64] >> (i % 64) & 1;
-}
-
-static void set_add_filled(struct page_set *s, const struct filled *f)
-{
-	if (f->flags & FILL_LARGE)
-		s->large |= large_bit(f->linear);
-	else
-		set_add(s, f->linear);
-}
-
-/* Whether INVLPG of @linear has to drop it. */
-static bool shows(const struct filled *f, uint64_t linear)
-{
-	unsigned shift = f->flags & FILL_LARGE ? LARGE_SHIFT : FRAME_SHIFT;
-
-	return f->linear >> shift == linear >> shift;
-}
-
-/* --- the book --- */
+/* --- making and ending --- */
 
 static void stack_none(struct cpu *c)
 {
@@ -93,226 +82,410 @@ static void stack_none(struct cpu *c)
 
 int slots_init(struct cpu *c)
 {
-	void *p = mmap(NULL, sizeof(struct slot_book), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	struct slot_book *k = mmap(NULL, sizeof(*k), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
-	if (p == MAP_FAILED)
+	if (k == MAP_FAILED)
 		return -ENOMEM;
-	c->t.book = p;
+	k->pair_area = mmap(NULL, PAIRS * PAIR_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (k->pair_area == MAP_FAILED) {
+		munmap(k, sizeof(*k));
+		return -ENOMEM;
+	}
+	k->pairs = PAIRS_OF_VM / c->vm->count < PAIRS ? PAIRS_OF_VM / c->vm->count : PAIRS;
+	c->t.book = k;
 	c->t.slots = c->slot;
+	c->t.slot_pages = &k->pages;
+	c->t.slot_log[0] = k->log[0];
+	c->t.slot_log[1] = k->log[1];
+	c->t.slot_logged[0] = c->t.slot_logged[1] = 0;
 	stack_none(c);
 	return 0;
 }
 
 void slots_finish(struct cpu *c)
 {
-	if (c->t.book)
+	if (c->t.book) {
+		munmap(c->t.book->pair_area, PAIRS * PAIR_SIZE);
 		munmap(c->t.book, sizeof(*c->t.book));
+	}
 	c->t.book = NULL;
 	c->t.slots = NULL;
 }
 
-static bool is_global(const struct slot_book *k, uint32_t i)
+uint64_t slots_dropped(const struct cpu *c)
 {
-	return i >= k->count;
+	return c->t.book->dropped;
 }
 
-/* Empties the slot of entry @i, and moves the last entry of its kind there. */
-static void remove_at(struct cpu *c, uint32_t i)
+static struct tlb_view *view_now(const struct cpu *c)
 {
-	struct slot_book *k = c->t.book;
-	uint32_t last = is_global(k, i) ? SLOTS_MAX - k->global_count-- : --k->count;
-
-	c->slot[k->log[i].slot].limit = 0;
-	k->at[k->log[i].slot] = 0;
-	if (last != i) {
-		k->log[i] = k->log[last];
-		k->at[k->log[i].slot] = i + 1;
-	}
+	return &c->tlbs->now->view[c->tlbs->view];
 }
 
-static void enter(struct cpu *c, const struct filled *f, bool global)
+static uint32_t frame_at(const struct cpu *c, uint64_t host)
+{
+	return (uint32_t)((host - (uint64_t)(uintptr_t)c->ram_host) >> FRAME_SHIFT);
+}
+
+/* --- frames side by side --- */
+
+/* The frame whose bytes are at @host, also in the area of pairs. */
+static uint32_t frame_behind(const struct cpu *c, uint64_t host)
+{
+	const struct slot_book *k = c->t.book;
+	uint64_t in_area = host - (uint64_t)(uintptr_t)k->pair_area;
+
+	if (in_area < PAIRS * PAIR_SIZE)
+		return k->pair[in_area / PAIR_SIZE].frame[in_area / FRAME_SIZE % 2];
+	return frame_at(c, host);
+}
+
+/* What is mapped at @at is about to be another pair. */
+static void pair_hide(struct cpu *c, const uint8_t *at)
 {
 	struct slot_book *k = c->t.book;
-	uint32_t i = k->at[f->slot];
+	uint64_t area = (uint64_t)(uintptr_t)at;
 
-	if (i && is_global(k, i - 1) != global) {
-		remove_at(c, i - 1);
-		i = 0;
+	k->dropped++;
+	for (unsigned v = 0; v < VIEW_COUNT; v++)
+		if (k->window[v].base - area < PAIR_SIZE)
+			k->window[v].valid = false;
+	for (unsigned log = 0; log < 2; log++)
+		for (uint32_t i = 0; i < c->t.slot_logged[log]; i++) {
+			struct slot *s = &c->slot[c->t.slot_log[log][i]];
+
+			if (s->limit && s->base + s->addend - area < PAIR_SIZE)
+				s->limit = 0;
+		}
+	window_select(c);
+}
+
+/* Where frames @a and @b lie side by side in host memory; NULL: nowhere yet. */
+static uint8_t *pair_host(struct cpu *c, uint32_t a, uint32_t b)
+{
+	struct slot_book *k = c->t.book;
+	unsigned i = (unsigned)((a * 0x9e3779b97f4a7c15ull + b * 0xc2b2ae3d27d4eb4full) >> 40) % k->pairs;
+	struct frame_pair *p = &k->pair[i];
+	uint8_t *at = k->pair_area + i * PAIR_SIZE;
+
+	if (b == a + 1)
+		return c->ram_host + ((uint64_t)a << FRAME_SHIFT);
+	if (p->wanted[0] != a || p->wanted[1] != b)
+		*p = (struct frame_pair){ .frame = { p->frame[0], p->frame[1] }, .wanted = { a, b }, .mapped = p->mapped };
+	if (p->mapped && p->frame[0] == a && p->frame[1] == b)
+		return at;
+	if (++p->tries < PAIR_TRIES)
+		return NULL;
+	p->tries = 0;
+	pair_hide(c, at);
+	p->mapped = false;
+	for (unsigned n = 0; n < 2; n++) {
+		p->frame[n] = p->wanted[n];
+		if (mmap(at + n * FRAME_SIZE, FRAME_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE | MAP_POPULATE,
+			 c->vm->ram->fds.ram, (off_t)((uint64_t)p->frame[n] << FRAME_SHIFT)) == MAP_FAILED)
+			return NULL;
 	}
-	if (i)
-		i--;
-	else
-		i = global ? SLOTS_MAX - ++k->global_count : k->count++;
-	k->log[i] = *f;
-	k->at[f->slot] = i + 1;
-	set_add_filled(global ? &k->global_pages : &k->pages, f);
+	p->mapped = true;
+	return at;
 }
 
 /* --- filling --- */
 
-/* Frames that may be stored to from now on are marked before FRAME_CODE is looked at (cache.h). */
-static void mark_stored(struct translator *tr, const struct filled *f)
+/* Lets translated code store through entry @i of @v, unless the frame holds code. It is marked before FRAME_CODE is looked at (cache.h). */
+static bool allow_stores(struct cpu *c, struct tlb_view *v, unsigned i)
 {
-	unsigned n = f->flags & FILL_REGION ? REGION_FRAMES : 1;
+	struct translator *tr = c->t.tr;
+	struct tlb_entry *e = &v->tlb.entry[i];
+	uint32_t frame = frame_at(c, e->host);
 
-	for (unsigned i = 0; i < n; i++)
-		if (atomic_load_explicit(&tr->stored[f->frame + i], memory_order_relaxed) != tr->store_epoch)
-			atomic_store_explicit(&tr->stored[f->frame + i], tr->store_epoch, memory_order_relaxed);
+	if (e->store == e->write)
+		return true;
+	if (atomic_load_explicit(&tr->stored[frame], memory_order_relaxed) != tr->store_epoch)
+		atomic_store(&tr->stored[frame], tr->store_epoch);
+	atomic_thread_fence(memory_order_seq_cst);
+	if (atomic_load(&c->frame[frame]) & FRAME_CODE)
+		return false;
+	e->store = e->write;
+	tlb_bit_set(v->stores, i);
+	return true;
 }
 
-/*
- * The TLB's entry for an access at @linear in the present view: its index, or -1. @f gets linear, frame and flags, of
- * the page.
- */
-static int tlb_ask(struct cpu *c, uint64_t linear, bool store, struct filled *f)
+/* The TLB's entry for the page of @linear in the present view, or NULL. With @store translated code may store through it. */
+static const struct tlb_entry *tlb_ask(struct cpu *c, uint64_t linear, bool store)
 {
-	const struct tlb_set *set = c->tlbs;
-	const struct tlb_view *v = &set->now->view[set->view];
+	struct tlb_view *v = view_now(c);
 	unsigned i = tlb_index(linear);
+	const struct tlb_entry *e = &v->tlb.entry[i];
 	uint64_t page = linear & ~(uint64_t)(FRAME_SIZE - 1);
 
-	if (c->tlb != &v->tlb || (store ? v->tlb.entry[i].write : v->tlb.entry[i].read) != page)
-		return -1;
-	f->linear = page;
-	f->frame = (uint32_t)((page + v->tlb.entry[i].addend - (uint64_t)(uintptr_t)c->ram_host) >> FRAME_SHIFT);
-	f->flags = (store ? FILL_STORE : 0) | (v->large[i / 64] >> (i % 64) & 1 ? FILL_LARGE : 0);
-	return (int)i;
+	if (c->tlb != &v->tlb || (store ? e->write : e->read) != page || (store && !allow_stores(c, v, i)))
+		return NULL;
+	return e;
 }
 
-/*
- * Whether no frame holds code; of a region, also whether all are dirty: that its page may be written says no more than that one of them is.
- */
-static bool frames_allow(const struct cpu *c, const struct filled *f)
+bool slot_ready(struct cpu *c, uint64_t linear, uint32_t size, bool store)
 {
-	bool region = f->flags & FILL_REGION;
-	uint8_t look_at = region ? FRAME_CODE | FRAME_DIRTY : FRAME_CODE, want = region ? FRAME_DIRTY : 0;
+	return size <= FRAME_SIZE - (linear & (FRAME_SIZE - 1)) && tlb_ask(c, linear, store);
+}
 
-	for (unsigned i = 0; i < (region ? REGION_FRAMES : 1); i++)
-		if ((atomic_load_explicit(&c->frame[f->frame + i], memory_order_relaxed) & look_at) != want)
+static void enter(struct cpu *c, uint32_t n, uint64_t linear, unsigned kind)
+{
+	unsigned global = kind & TLB_GLOBAL;
+	struct slot *s = &c->slot[n];
+	struct slot_pages *p = c->t.slot_pages;
+
+	if (!(s->log & SLOT_LOG) && !(global && (s->log & SLOT_LOG_GLOBAL))) {
+		s->log |= global ? SLOT_LOG_GLOBAL : SLOT_LOG;
+		c->t.slot_log[global][c->t.slot_logged[global]++] = n;
+	}
+	if (kind & TLB_LARGE)
+		p->set[global].large[linear >> LARGE_SHIFT & (SLOT_PAGES - 1)] = 1;
+	else
+		p->set[global].page[linear >> FRAME_SHIFT & (SLOT_PAGES - 1)] = 1;
+}
+
+/* What a slot is to show. */
+struct piece {
+	uint64_t base, bytes, addend;
+	uint64_t pages; /* of 4 KiB, each with an entry; 1 in a region, whose pages are one */
+	uint8_t kind;
+};
+
+/* Stores may go to all BLOCK_FRAMES around @e, one of them. */
+static bool block_ready(struct cpu *c, const struct tlb_entry *e, struct piece *p)
+{
+	struct translator *tr = c->t.tr;
+	uint64_t base = e->store & ~(uint64_t)(BLOCK_FRAMES * FRAME_SIZE - 1), bytes = BLOCK_FRAMES * FRAME_SIZE;
+	uint32_t first = frame_at(c, base + e->addend);
+
+	if (base - e->base > (uint64_t)e->extra + FRAME_SIZE - 1 - bytes || (uint64_t)e->extra + FRAME_SIZE - 1 < bytes)
+		return false;
+	for (unsigned i = 0; i < BLOCK_FRAMES; i++) {
+		if (!(atomic_load_explicit(&c->frame[first + i], memory_order_relaxed) & FRAME_DIRTY))
 			return false;
-	return true;
-}
-
-static bool may_store(struct cpu *c, const struct filled *f)
-{
-	if (!frames_allow(c, f)) /* which is soon found out, before 512 marks are made */
-		return false;
-	mark_stored(c->t.tr, f);
+		atomic_store_explicit(&tr->stored[first + i], tr->store_epoch, memory_order_relaxed);
+	}
 	atomic_thread_fence(memory_order_seq_cst);
-	return frames_allow(c, f);
+	for (unsigned i = 0; i < BLOCK_FRAMES; i++)
+		if (atomic_load(&c->frame[first + i]) & FRAME_CODE)
+			return false;
+	*p = (struct piece){ .base = base, .bytes = bytes, .addend = e->addend, .kind = (uint8_t)e->kind, .pages = BLOCK_FRAMES };
+	return true;
 }
 
-/* Makes @f of a page one of its region, if it is in one and [linear, linear + size) too. */
-static bool widen(struct cpu *c, struct filled *f, uint64_t linear, uint32_t size)
+/* The page of @linear, which is @e's, and the next; and what follows those in linear addresses and in RAM, as far as the TLB knows it. */
+static bool two_ready(struct cpu *c, uint64_t linear, bool store, const struct tlb_entry *e, struct piece *p)
 {
-	struct filled wide = *f;
+	uint64_t page = linear & ~(uint64_t)(FRAME_SIZE - 1);
+	const struct tlb_entry *next = tlb_ask(c, page + FRAME_SIZE, store);
+	const uint8_t *host;
 
-	wide.linear &= ~(uint64_t)(TLB_REGION - 1);
-	wide.frame -= (uint32_t)((f->linear - wide.linear) >> FRAME_SHIFT);
-	wide.flags |= FILL_REGION;
-	if (linear - wide.linear > TLB_REGION - size || ((f->flags & FILL_STORE) && !may_store(c, &wide)))
+	if (!next || page + FRAME_SIZE < page)
 		return false;
-	*f = wide;
+	host = pair_host(c, frame_at(c, e->host), frame_at(c, next->host));
+	if (!host)
+		return false;
+	*p = (struct piece){ .base = page, .addend = (uint64_t)(uintptr_t)host - page, .kind = (uint8_t)e->kind };
+	do {
+		p->kind = (uint8_t)((p->kind & next->kind & TLB_GLOBAL) | ((p->kind | next->kind) & TLB_LARGE));
+		p->pages = (page - p->base) / FRAME_SIZE + 2;
+		page += FRAME_SIZE;
+		next = p->pages < BLOCK_FRAMES && page + FRAME_SIZE > page ? tlb_ask(c, page + FRAME_SIZE, store) : NULL;
+	} while (next && next->addend == p->addend);
+	p->bytes = p->pages * FRAME_SIZE;
 	return true;
+}
+
+static bool shows(const struct piece *p, uint64_t linear, uint32_t size)
+{
+	return size <= p->bytes && linear - p->base <= p->bytes - size;
 }
 
 bool slot_fill(struct cpu *c, uint32_t n, uint64_t linear, uint32_t size, bool store)
 {
-	const struct tlb_view *v = &c->tlbs->now->view[c->tlbs->view];
-	struct filled f = { .slot = n };
-	int i = tlb_ask(c, linear, store, &f);
-	uint64_t length = FRAME_SIZE;
+	const struct tlb_entry *e = tlb_ask(c, linear, store);
+	struct slot *s = &c->slot[n];
+	struct piece p;
 
-	if (i < 0 || size > FRAME_SIZE)
+	if (!e || size > FRAME_SIZE)
 		return false;
-	if ((v->region[i / 64] >> (i % 64) & 1) && widen(c, &f, linear, size))
-		length = TLB_REGION;
-	else if (linear - f.linear > FRAME_SIZE - size || (store && !may_store(c, &f)))
+	p = (struct piece){ .base = store ? e->store : e->base, .addend = e->addend, .kind = (uint8_t)e->kind, .pages = 1,
+			    .bytes = store ? FRAME_SIZE : (uint64_t)e->extra + FRAME_SIZE - 1 };
+	if (!shows(&p, linear, size) && !(store && block_ready(c, e, &p) && shows(&p, linear, size)) &&
+	    !(two_ready(c, linear, store, e, &p) && shows(&p, linear, size)))
 		return false;
-	if (v->key[i])
-		c->t.book->keyed = true;
-	enter(c, &f, v->global[i / 64] >> (i % 64) & 1);
-	c->slot[n] = (struct slot){ .base = f.linear, .limit = length - size + 1, .addend = v->tlb.entry[i].addend };
+	if (p.pages == 1)
+		enter(c, n, linear, p.kind);
+	for (unsigned i = 0; p.pages > 1 && i < p.pages; i++)
+		enter(c, n, p.base + i * FRAME_SIZE, p.kind);
+	s->base = p.base;
+	s->limit = p.bytes - size + 1;
+	s->addend = p.addend;
+	s->store = store;
+	s->kind = p.kind;
+	s->pages = (uint8_t)p.pages;
+	return true;
+}
+
+/* --- the stack window --- */
+
+static void window_show(struct cpu *c, const struct window *w)
+{
+	c->t.bias = w->bias;
+	c->t.neg_bias = -w->bias;
+	c->t.stack_base = w->base;
+	c->t.stack_valid = true;
+}
+
+/* [linear, + size) lies in the page of @linear and the next one. */
+static bool window_of_two(struct cpu *c, uint64_t linear, uint64_t size, struct window *w)
+{
+	uint64_t page = linear & ~(uint64_t)(FRAME_SIZE - 1), at = linear - page;
+	const struct tlb_entry *a = tlb_ask(c, page, true), *b = tlb_ask(c, page + FRAME_SIZE, true);
+	uint8_t *host;
+	uint64_t start;
+
+	if (!a || !b || page + FRAME_SIZE < page)
+		return false;
+	*w = (struct window){ .valid = true, .pages = 2, .linear = page, .kind = (uint8_t)(a->kind | b->kind),
+			      .frame = { frame_at(c, a->host), frame_at(c, b->host) } };
+	host = pair_host(c, w->frame[0], w->frame[1]);
+	if (!host)
+		return false;
+	/* As much room before as behind, within the two. */
+	start = at + size / 2;
+	start = start < WINDOW_SIZE / 2 ? 0 : start - WINDOW_SIZE / 2;
+	if (start > FRAME_SIZE)
+		start = FRAME_SIZE;
+	w->bias = (uint64_t)(uintptr_t)host - page;
+	w->base = (uint64_t)(uintptr_t)host + start;
+	return true;
+}
+
+static bool window_of_one(struct cpu *c, uint64_t linear, struct window *w)
+{
+	const struct tlb_entry *e = tlb_ask(c, linear, true);
+
+	if (!e)
+		return false;
+	*w = (struct window){ .valid = true, .pages = 1, .linear = e->store, .kind = (uint8_t)e->kind,
+			      .frame = { frame_at(c, e->host) }, .bias = e->addend, .base = e->host };
 	return true;
 }
 
 bool stack_fill(struct cpu *c, uint64_t rsp, int32_t lo, int32_t hi)
 {
-	const struct tlb_view *v = &c->tlbs->now->view[c->tlbs->view];
-	uint64_t linear = rsp + (uint64_t)(int64_t)lo;
-	struct filled f = { 0 };
-	int i = tlb_ask(c, linear, true, &f);
+	uint64_t linear = rsp + (uint64_t)(int64_t)lo, size = (uint64_t)((int64_t)hi - lo);
+	struct window w;
 
-	if (i < 0 || linear - f.linear > FRAME_SIZE - (uint64_t)((int64_t)hi - lo) || !may_store(c, &f))
+	if (size > FRAME_SIZE)
 		return false;
-	if (v->key[i])
-		c->t.book->keyed = true;
-	c->t.book->stack = f;
-	c->t.bias = v->tlb.entry[i].addend;
-	c->t.neg_bias = -c->t.bias;
-	c->t.stack_base = f.linear + c->t.bias;
-	c->t.stack_valid = true;
+	if (size > FRAME_SIZE - (linear & (FRAME_SIZE - 1)) ? !window_of_two(c, linear, size, &w) : !window_of_one(c, linear, &w))
+		return false;
+	c->t.book->window[c->tlbs->view] = w;
+	window_show(c, &w);
 	return true;
 }
 
 /* --- dropping --- */
 
-void window_drop(struct cpu *c)
+static void windows_drop(struct cpu *c)
 {
-	if (c->t.stack_valid)
+	for (unsigned v = 0; v < VIEW_COUNT; v++)
+		c->t.book->window[v].valid = false;
+	stack_none(c);
+}
+
+void window_select(struct cpu *c)
+{
+	const struct slot_book *k = c->t.book;
+	const struct window *w = &k->window[c->tlbs->view];
+
+	/* With AC set a supervisor may do all that it may do without. */
+	if (!w->valid && c->tlbs->view == VIEW_KERNEL_AC)
+		w = &k->window[VIEW_KERNEL];
+	if (w->valid)
+		window_show(c, w);
+	else
 		stack_none(c);
+}
+
+static void drop_logged(struct cpu *c, unsigned global)
+{
+	uint8_t bit = global ? SLOT_LOG_GLOBAL : SLOT_LOG;
+
+	for (uint32_t i = 0; i < c->t.slot_logged[global]; i++) {
+		struct slot *s = &c->slot[c->t.slot_log[global][i]];
+
+		s->limit = 0;
+		s->log &= (uint8_t)~bit;
+	}
+	if (c->t.slot_logged[global])
+		tlb_set_bytes(&c->t.slot_pages->set[global], 0, sizeof(c->t.slot_pages->set[global]));
+	c->t.slot_logged[global] = 0;
 }
 
 void slots_drop(struct cpu *c, bool global)
 {
-	struct slot_book *k = c->t.book;
-
-	window_drop(c);
-	for (uint32_t i = 0; i < k->count; i++) {
-		c->slot[k->log[i].slot].limit = 0;
-		k->at[k->log[i].slot] = 0;
-	}
-	if (k->count)
-		memset(&k->pages, 0, sizeof(k->pages));
-	k->count = 0;
+	c->t.book->dropped++;
+	windows_drop(c);
+	drop_logged(c, 0);
 	if (!global)
 		return;
-	for (uint32_t i = SLOTS_MAX - k->global_count; i < SLOTS_MAX; i++) {
-		c->slot[k->log[i].slot].limit = 0;
-		k->at[k->log[i].slot] = 0;
-	}
-	if (k->global_count)
-		memset(&k->global_pages, 0, sizeof(k->global_pages));
-	k->global_count = 0;
-	k->keyed = false;
+	drop_logged(c, 1);
 }
 
-static bool may_show(const struct page_set *s, uint64_t linear)
+void slots_drop_keyed(struct cpu *c)
 {
-	return (s->large & large_bit(linear)) || set_may_have(s, linear);
+	slots_drop(c, true);
+}
+
+static bool may_show(const struct slot_page_set *s, uint64_t linear)
+{
+	return s->page[linear >> FRAME_SHIFT & (SLOT_PAGES - 1)] || s->large[linear >> LARGE_SHIFT & (SLOT_PAGES - 1)];
+}
+
+/* Whether INVLPG of @linear takes what shows @pages from @base on. */
+static bool loses(uint64_t base, unsigned pages, unsigned kind, uint64_t linear)
+{
+	if (kind & TLB_LARGE)
+		return base >> LARGE_SHIFT == linear >> LARGE_SHIFT ||
+		       (base + (pages - 1) * FRAME_SIZE) >> LARGE_SHIFT == linear >> LARGE_SHIFT;
+	return linear - base < (uint64_t)pages * FRAME_SIZE;
+}
+
+static void drop_page_logged(struct cpu *c, unsigned log, uint64_t linear)
+{
+	for (uint32_t i = 0; i < c->t.slot_logged[log]; i++) {
+		struct slot *s = &c->slot[c->t.slot_log[log][i]];
+
+		if (s->limit && loses(s->base, s->pages, s->kind, linear))
+			s->limit = 0;
+	}
 }
 
 void slots_drop_page(struct cpu *c, uint64_t linear)
 {
 	struct slot_book *k = c->t.book;
+	bool global = (linear >> 63 || c->tlbs->global_low) && may_show(&c->t.slot_pages->set[1], linear);
 
-	if (c->t.stack_valid && shows(&k->stack, linear))
-		stack_none(c);
-	/* From the last to the first: what is moved into a gap has been looked at. */
-	if (k->count && may_show(&k->pages, linear))
-		for (uint32_t i = k->count; i--;)
-			if (shows(&k->log[i], linear))
-				remove_at(c, i);
-	if (k->global_count && may_show(&k->global_pages, linear))
-		for (uint32_t i = SLOTS_MAX - k->global_count; i < SLOTS_MAX; i++)
-			if (shows(&k->log[i], linear))
-				remove_at(c, i);
-}
+	k->dropped++;
+	for (unsigned v = 0; v < VIEW_COUNT; v++) {
+		struct window *w = &k->window[v];
 
-void slots_drop_keyed(struct cpu *c)
-{
-	if (c->t.book->keyed)
-		slots_drop(c, true);
+		if (w->valid && loses(w->linear, w->pages, w->kind, linear))
+			w->valid = false;
+	}
+	window_select(c);
+	if (global || may_show(&c->t.slot_pages->set[0], linear)) {
+		/* Many are sooner filled anew, those that are still wanted, than looked through each time. */
+		if (c->t.slot_logged[0] > SCAN_MAX)
+			drop_logged(c, 0);
+		else
+			drop_page_logged(c, 0, linear);
+	}
+	if (global)
+		drop_page_logged(c, 1, linear);
 }
 
 /* --- withdrawing --- */
@@ -326,34 +499,69 @@ static void new_epoch(struct translator *tr)
 	}
 }
 
-static bool stores_to(const struct filled *f, uint64_t frame)
+static void mark(struct translator *tr, uint64_t frame)
 {
-	return (f->flags & FILL_STORE) && frame - f->frame < (f->flags & FILL_REGION ? REGION_FRAMES : 1);
+	atomic_store_explicit(&tr->stored[frame], tr->store_epoch, memory_order_relaxed);
+}
+
+static void withdraw_windows(struct cpu *c, struct translator *tr, uint64_t frame)
+{
+	struct slot_book *k = c->t.book;
+
+	for (unsigned v = 0; v < VIEW_COUNT; v++) {
+		struct window *w = &k->window[v];
+
+		for (unsigned n = 0; n < w->pages && w->valid; n++) {
+			if (w->frame[n] == frame)
+				w->valid = false;
+			else
+				mark(tr, w->frame[n]);
+		}
+	}
+	window_select(c);
+}
+
+static void withdraw_slots(struct cpu *c, struct translator *tr, uint64_t frame, unsigned log)
+{
+	for (uint32_t i = 0; i < c->t.slot_logged[log]; i++) {
+		struct slot *s = &c->slot[c->t.slot_log[log][i]];
+
+		for (unsigned n = 0; s->limit && s->store && n < s->pages; n++)
+			if (frame_behind(c, s->base + s->addend + n * FRAME_SIZE) == frame)
+				s->limit = 0;
+		for (unsigned n = 0; s->limit && s->store && n < s->pages; n++)
+			mark(tr, frame_behind(c, s->base + s->addend + n * FRAME_SIZE));
+	}
+}
+
+static void withdraw_entries(struct cpu *c, struct translator *tr, uint64_t frame, struct tlb_view *v)
+{
+	for (unsigned w = 0; w < TLB_ENTRIES / 64; w++)
+		for (uint64_t m = v->stores[w]; m; m &= m - 1) {
+			unsigned i = w * 64 + (unsigned)__builtin_ctzll(m);
+			struct tlb_entry *e = &v->tlb.entry[i];
+
+			if (frame_at(c, e->host) != frame) {
+				mark(tr, frame_at(c, e->host));
+				continue;
+			}
+			e->store = tlb_none(i);
+			v->stores[w] &= ~(m & -m);
+		}
 }
 
 static void withdraw_from(struct cpu *c, struct translator *tr, uint64_t frame)
 {
-	struct slot_book *k = c->t.book;
-
-	if (!k)
+	if (!c->t.book)
 		return;
-	if (c->t.stack_valid && stores_to(&k->stack, frame))
-		stack_none(c);
-	else if (c->t.stack_valid)
-		mark_stored(tr, &k->stack);
-	/* As in slots_drop_page. */
-	for (uint32_t i = k->count; i--;) {
-		if (stores_to(&k->log[i], frame))
-			remove_at(c, i);
-		else if (k->log[i].flags & FILL_STORE)
-			mark_stored(tr, &k->log[i]);
-	}
-	for (uint32_t i = SLOTS_MAX - k->global_count; i < SLOTS_MAX; i++) {
-		if (stores_to(&k->log[i], frame))
-			remove_at(c, i);
-		else if (k->log[i].flags & FILL_STORE)
-			mark_stored(tr, &k->log[i]);
-	}
+	c->t.book->dropped++;
+	withdraw_windows(c, tr, frame);
+	withdraw_slots(c, tr, frame, 0);
+	withdraw_slots(c, tr, frame, 1);
+	for (unsigned i = 0; i < TLB_SPACES; i++)
+		for (unsigned k = 0; k < VIEW_COUNT; k++)
+			if (c->tlbs->space[i].view[k].used)
+				withdraw_entries(c, tr, frame, &c->tlbs->space[i].view[k]);
 }
 
 void slots_withdraw(struct cpu *c, uint64_t frame)

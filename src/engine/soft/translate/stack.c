@@ -51,20 +51,25 @@ void emit_pop(struct emit *e, const struct insn *in)
 void emit_leave(struct emit *e, const struct insn *in)
 {
 	bool saved = e->ti->live_in != 0;
+	uint8_t *retry = e->c.p;
 	struct stub *s;
 
 	(void)in;
 	if (saved)
-		emit_flags_save(e);
+		emit_flags_to_rax(e);
 	asm_load(&e->c, 8, T0, HOST_CPU(t.bias));
 	asm_lea(&e->c, 8, T0, host_indexed(RBP, T0, 0, 0));
-	asm_mov(&e->c, 8, T1, T0);
-	asm_alu_rm(&e->c, ALU_SUB, 8, T1, HOST_CPU(t.stack_base));
-	asm_alu_ri(&e->c, ALU_CMP, 8, T1, FRAME_SIZE - 8);
-	s = emit_stub(e, asm_jcc(&e->c, 7), EXIT_ONE);
-	s->flags_saved = saved;
+	asm_alu_rm(&e->c, ALU_SUB, 8, T0, HOST_CPU(t.stack_base));
+	asm_alu_ri(&e->c, ALU_CMP, 8, T0, FRAME_SIZE - 8);
+	s = emit_stub(e, asm_jcc(&e->c, 7), EXIT_STACK);
+	s->retry = retry;
+	s->value = T0;
+	s->size = 8;
+	s->flags_saved = s->flags_in_rax = saved;
 	if (saved)
-		emit_flags_restore(e);
+		emit_flags_from_rax(e);
+	asm_load(&e->c, 8, T0, HOST_CPU(t.bias));
+	asm_lea(&e->c, 8, T0, host_indexed(RBP, T0, 0, 0));
 	asm_load(&e->c, 8, RBP, host_at(T0, 0));
 	asm_lea(&e->c, 8, RSP, host_at(T0, 8));
 }

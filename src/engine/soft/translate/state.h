@@ -30,8 +30,44 @@ struct translate_work;
  */
 struct slot {
 	uint64_t base, limit, addend;
+	uint8_t log;   /* SLOT_LOG*: the logs that it is in (slots.c) */
+	uint8_t store; /* it allows stores */
+	uint8_t kind;  /* TLB_*: of the page */
+	uint8_t pages; /* of 4 KiB; means nothing in a slot of a larger page that is only for loads */
+	uint8_t unused[4];
 };
-enum { SLOTS_MAX = 1 << 16 };
+enum { SLOTS_MAX = 1 << 18 };
+enum { SLOT_LOG = 1, SLOT_LOG_GLOBAL = 2 };
+
+/* The place in the code that a slot belongs to; shared by all vCPUs. */
+struct slot_site {
+	uint64_t room;	  /* 4096 - size */
+	uint32_t size;	  /* of the access */
+	int32_t left;	  /* misses to another place than the next page, until C is asked what to do about them */
+	uint64_t since;	  /* host TSC when it was asked last */
+	uint32_t retry;	  /* offset in the area: where the address is computed */
+	uint32_t resume;  /* where a hit goes on: T1 is the addend, T0 the linear address */
+	uint32_t jump;	  /* rel32 of the branch that is taken on a miss; 0: what is behind it does not want T0 and T1 so */
+	uint16_t at;	  /* offset in the page of the guest's instruction */
+	uint8_t flags;	  /* SITE_* */
+} __attribute__((aligned(64)));
+enum {
+	SITE_STORE = 1,
+	SITE_GROUP = 2, /* a range for several instructions */
+	SITE_SAVED = 4, /* t.flags and save_rax have what the host's flags do not */
+	SITE_PLAIN = 8, /* on a miss T0 is the linear address less slot.base; else the linear address */
+	SITE_SLOT = 32, /* what is behind the check takes slot.addend, and not T0 and T1 */
+	SITE_HOT = 16,  /* it looks in the TLB itself (hot.c); its slot stays empty */
+};
+
+/* Which pages may be shown by slots, by some bits of their numbers: a byte each, 0 or 1 (slots.c). */
+enum { SLOT_PAGES = 2048 };
+struct slot_page_set {
+	uint8_t page[SLOT_PAGES], large[SLOT_PAGES];
+};
+struct slot_pages {
+	struct slot_page_set set[2]; /* of pages that are not global, of global ones */
+};
 
 /*
  * Where blocks are by linear address: for jumps to other pages, returns, indirect jumps. Entry (rip & 0xffff) hits when
@@ -54,9 +90,9 @@ struct jump_cache {
  *   CHAIN   to the instruction at exit_at; the branch at exit_site may be linked to it
  *   POLL    a request waits, before the instruction at exit_at
  *   ONE     the interpreter has to run the one instruction at exit_at
- *   FILL    slot exit_slot does not show [exit_value + slot.base, + exit_size): fill it, go on at exit_site; or as ONE
- *   GROUP   the same for a range; or the interpreter runs one block from exit_at
- *   STACK   the stack window does not show [exit_value, + exit_size), host addresses: move it, go on at exit_site; or one block
+ *   FILL    the TLB has no entry for linear address exit_value, site exit_slot: go on there with one; or as ONE, or (a range) one block
+ *   HOT     it has one, but this site misses often
+ *   STACK   the stack window does not show [exit_value + stack_base, + exit_size), host addresses: move it, go on at exit_site; or one block
  *   VECTOR  the code at exit_site wants exit_slot, VECTOR_*; or as ONE
  *   JUMP    the jump cache has nothing for exit_value: enter it and go on at exit_site; or as ONE
  *   CALL    the handler of translator.calls[exit_slot] has to run the instruction at exit_at (call.c)
@@ -66,8 +102,8 @@ struct jump_cache {
 	X(CHAIN, "exits to link a branch")                                                         \
 	X(POLL, "exits for a request")                                                             \
 	X(ONE, "exits to interpret an instruction")                                                \
-	X(FILL, "exits to fill a slot")                                                            \
-	X(GROUP, "exits to fill a group's slot")                                                   \
+	X(FILL, "exits to fill the TLB for a slot")                                                \
+	X(HOT, "exits of sites that miss often")                                                   \
 	X(STACK, "exits to move the stack window")                                                 \
 	X(VECTOR, "exits for vector state")                                                        \
 	X(JUMP, "exits to fill a jump cache")                                                      \
@@ -119,9 +155,18 @@ struct cpu_translate {
 	uint64_t scratch[4];
 	uint32_t flags;	    /* AF_*, kept over a check where they are live */
 	uint8_t vector;	    /* VECTOR_*: what the guest has enabled, and is in the registers; 0: nothing is in the registers */
+	uint8_t vector_lacks[VECTOR_X87 + 1]; /* by VECTOR_*: 1 when `vector` does not have it */
 	/* The last x87 instruction since they were loaded: its offset in the page, and above that bit 12 on its opcode as in FOP; its page. */
 	uint32_t x87_at;
 	uint64_t x87_page;
+
+	/* For filling slots in translated code (entry.c, hot.c) */
+	struct slot_site *sites; /* = tr->sites */
+	uint64_t code_base;	 /* = tr->rx */
+	struct slot_pages *slot_pages;
+	uint32_t *slot_log[2];	 /* of slots with pages that are not global, and with such that are */
+	uint32_t slot_logged[2]; /* how many are in each */
+	uint64_t fill_save[3], fill_resume;
 
 	/* Told by the code that leaves. */
 	uint32_t exit_kind;
@@ -134,6 +179,7 @@ struct cpu_translate {
 
 	/* --- C's own --- */
 	struct insn called;	  /* by call.c: what runs now */
+	struct crossing *crossing; /* call.c */
 	struct translator *tr;	  /* NULL: the interpreter runs everything */
 	struct translate_work *work;
 	struct jump_cache *jumps_open; /* what `jumps` is while nothing waits */

@@ -15,18 +15,6 @@ static struct host_mem slot_field(const struct emit *e, unsigned n, size_t field
 	return host_cpu(offsetof(struct cpu, slot) + (size_t)(e->first_slot + n) * sizeof(struct slot) + field);
 }
 
-/* The branch to slot @n's exit, for an access of @size bytes at what @t has, less the slot's base. */
-static void fill_stub(struct emit *e, uint8_t *rel, uint8_t *retry, unsigned n, unsigned t, unsigned size, bool store, bool kept)
-{
-	struct stub *s = emit_stub(e, rel, EXIT_FILL);
-
-	s->retry = retry;
-	s->value = (uint8_t)t;
-	s->slot = e->first_slot + n;
-	s->size = size | (store ? EXIT_STORES : 0);
-	s->flags_saved = kept;
-}
-
 static void shift_imm(struct code *c, unsigned op, unsigned r, unsigned by)
 {
 	asm_rr(c, 8, 0xc1, op, r);
@@ -51,7 +39,7 @@ static void check_run(struct emit *e, const struct insn *in, unsigned n, unsigne
 	asm_alu_rm(c, ALU_SUB, 8, T0, slot_field(e, n, offsetof(struct slot, base)));
 	asm_load(c, 8, T1, slot_field(e, n, offsetof(struct slot, limit)));
 	asm_alu_rr(c, ALU_CMP, 8, T0, T1);
-	fill_stub(e, asm_jcc(c, 3), retry, n, T0, 1, store, kept);
+	emit_slot_miss(e, n, asm_jcc(c, 3), retry, 1, SITE_PLAIN | (store ? SITE_STORE : 0) | (kept ? SITE_SAVED : 0));
 	asm_alu_rr(c, ALU_SUB, 8, T1, T0); /* the bytes from there on: of an access of one byte the limit is the length */
 	if (in->opsize > 1)
 		shift_imm(c, 5, T1, (unsigned)__builtin_ctz(in->opsize));
@@ -62,7 +50,7 @@ static void check_run(struct emit *e, const struct insn *in, unsigned n, unsigne
 static void emit_rep_string(struct emit *e, const struct insn *in)
 {
 	struct code *c = &e->c;
-	bool kept = e->ti->live_out != 0, moves = in->id == INSN_ID_MOVS;
+	bool kept = e->ti->live_in != 0, moves = in->id == INSN_ID_MOVS;
 	unsigned src = 0, dst;
 	uint8_t *none;
 
@@ -135,7 +123,7 @@ static void emit_bit_string(struct emit *e, const struct insn *in)
 	asm_mov(c, 8, T1, T0);
 	asm_alu_rm(c, ALU_SUB, 8, T1, slot_field(e, n, offsetof(struct slot, base)));
 	asm_alu_rm(c, ALU_CMP, 8, T1, slot_field(e, n, offsetof(struct slot, limit)));
-	fill_stub(e, asm_jcc(c, 3), retry, n, T1, in->opsize, which, kept);
+	emit_slot_miss(e, n, asm_jcc(c, 3), retry, in->opsize, (which ? SITE_STORE : 0) | (kept ? SITE_SAVED : 0));
 	asm_alu_rm(c, ALU_ADD, 8, T0, slot_field(e, n, offsetof(struct slot, addend)));
 	bit_index(e, in, T1);
 	asm_alu_ri(c, ALU_AND, 4, T1, in->opsize * 8 - 1);

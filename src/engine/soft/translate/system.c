@@ -29,10 +29,12 @@ static unsigned cpl_of(const struct emit *e)
 
 /* --- the interpreter's handler --- */
 
-/* The binding of others has more to it than the handler. */
+/* The binding of others has more to it than the handler: but for those with a mask, which need no thunk. */
 bool can_be_called(const struct insn *in)
 {
-	return !(opcode_table[in->row].attr & OP_NATIVE);
+	uint32_t attr = opcode_table[in->row].attr;
+
+	return !(attr & OP_NATIVE) || (attr & OP_MASKED);
 }
 
 /* False: there is no room; the run loop does it. */

@@ -9,6 +9,7 @@
  *   emit.h       emitting a block: block.c, and one file for each family of instructions
  *   entry.c      the trampolines in and out
  *   run.c        running translated code from the run loop
+ *   call.h       on the way, the interpreter's handlers for what has no emitter (call.c)
  */
 #ifndef SUBRING_ENGINE_SOFT_TRANSLATE_H
 #define SUBRING_ENGINE_SOFT_TRANSLATE_H
@@ -31,7 +32,7 @@ bool translate_possible(const struct cpu *c);
 uint32_t translate_mode(const struct cpu *c);
 /*
  * Runs the code at RIP that the jump cache knows, and whatever it leads to. False: it knows none, nothing was done. RIP and all registers are in the
- * struct cpu again afterwards. Neither this nor translate_run raises.
+ * struct cpu again afterwards. This and translate_run may unwind to the run loop, as an instruction of the interpreter's (call.c).
  */
 bool translate_again(struct cpu *c, enum translate_next *next);
 /* The same for @b, a block of the interpreter's at RIP, which is translated now if it is hot enough. NEXT_GIVEN when it is not. */

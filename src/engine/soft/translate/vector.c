@@ -24,17 +24,32 @@ unsigned insn_vector_needs(const struct insn *in)
 	return (attr & OP_AVX ? VECTOR_AVX : attr & OP_SSE ? VECTOR_SSE : 0) | (attr & (OP_X87 | OP_MMX) ? VECTOR_X87 : 0);
 }
 
-/* Flag-free but for the TEST and the flags' way to memory and back. */
-static void check_bit(struct emit *e, unsigned needs, unsigned bit, bool saved, uint8_t *retry)
+static void check_bit(struct emit *e, unsigned needs, unsigned bit, uint8_t *retry)
 {
 	struct stub *s;
 
-	asm_rm(&e->c, 1, 0xf6, 0, HOST_CPU(t.vector));
+	asm_rm(&e->c, 1, 0xf6, 0, HOST_CPU(t.vector)); /* TEST m8, imm8 */
 	asm_byte(&e->c, bit);
 	s = emit_stub(e, asm_jcc(&e->c, 4), EXIT_VECTOR);
 	s->retry = retry;
 	s->slot = needs;
-	s->flags_saved = saved;
+}
+
+/* The same, flag-free: RCX is in T0. */
+static void check_bit_flag_free(struct emit *e, unsigned needs, unsigned bit, uint8_t *retry)
+{
+	struct code *c = &e->c;
+	struct stub *s;
+	uint8_t *ok;
+
+	asm_load(c, 1, RCX, host_cpu(offsetof(struct cpu, t.vector_lacks) + bit));
+	ok = asm_jrcxz(c);
+	s = emit_stub(e, asm_jmp(c), EXIT_VECTOR);
+	s->retry = retry;
+	s->slot = needs;
+	s->rcx_saved = true;
+	if (!c->full)
+		asm_link8(ok, c->p);
 }
 
 /*
@@ -53,24 +68,26 @@ static unsigned needs_ahead(const struct emit *e)
 void emit_vector_check(struct emit *e)
 {
 	unsigned needs = insn_vector_needs(&e->ti->in), missing;
-	bool saved = e->ti->live_in != 0;
+	bool live = e->ti->live_in != 0;
 	uint8_t *retry;
 
-	if (!saved)
+	if (!live)
 		needs |= needs_ahead(e);
 	if (needs & VECTOR_AVX)
 		needs &= ~(unsigned)VECTOR_SSE;
 	missing = needs & ~(unsigned)e->vector;
 	if (!missing)
 		return;
-	if (saved)
-		emit_flags_save(e);
 	retry = e->c.p;
+	if (live) {
+		asm_store(&e->c, 8, HOST_CPU(t.save_rcx), RCX);
+		asm_mov(&e->c, 8, T0, RCX);
+	}
 	for (unsigned bit = VECTOR_SSE; bit <= VECTOR_X87; bit <<= 1)
 		if (missing & bit)
-			check_bit(e, missing, bit, saved, retry);
-	if (saved)
-		emit_flags_restore(e);
+			(live ? check_bit_flag_free : check_bit)(e, missing, bit, retry);
+	if (live)
+		asm_mov(&e->c, 8, RCX, T0);
 	e->vector |= (uint8_t)(missing | (missing & VECTOR_AVX ? VECTOR_SSE : 0));
 }
 

@@ -33,6 +33,14 @@ static bool mxcsr_is_hosts(const struct cpu_xsave *x)
 	return (x->mxcsr & ~(uint32_t)MXCSR_FLAGS) == MXCSR_HOST;
 }
 
+static void now_there(struct cpu *c, unsigned vector)
+{
+	c->t.vector = (uint8_t)vector;
+	c->t.vector_lacks[VECTOR_SSE] = !(vector & VECTOR_SSE);
+	c->t.vector_lacks[VECTOR_AVX] = !(vector & VECTOR_AVX);
+	c->t.vector_lacks[VECTOR_X87] = !(vector & VECTOR_X87);
+}
+
 static void x87_store(struct cpu *c)
 {
 	static const uint16_t host_fcw = FCW_HOST;
@@ -66,7 +74,7 @@ void translate_vector_save(struct cpu *c)
 
 	if (!there)
 		return;
-	c->t.vector = 0;
+	now_there(c, 0);
 	if (there & VECTOR_X87)
 		x87_store(c);
 	else
@@ -107,6 +115,6 @@ bool translate_vector_load(struct cpu *c, unsigned wanted)
 		x87_load(c);
 	else if (!c->t.vector)
 		__asm__ volatile(EACH(LOAD_LOW) EACH(LOAD_HIGH) "ldmxcsr 24(%0)" : : "r"(&c->x) : "memory");
-	c->t.vector = (uint8_t)(c->t.vector | (wanted & VECTOR_X87) | (allowed & ~(unsigned)VECTOR_X87));
+	now_there(c, c->t.vector | (wanted & VECTOR_X87) | (allowed & ~(unsigned)VECTOR_X87));
 	return true;
 }

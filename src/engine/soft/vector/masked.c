@@ -172,6 +172,13 @@ static int64_t index_at(const struct ymm *v, unsigned i, unsigned size)
 	return narrow;
 }
 
+/* What is done is in the registers: before it may come no further. */
+static void gather_keep(struct cpu *c, const struct insn *in, const struct ymm *dest, const struct ymm *mask)
+{
+	ymm_put(c, in->reg, dest, 32);
+	ymm_put(c, in->vvvv, mask, 32);
+}
+
 static void gather(struct cpu *c, const struct insn *in)
 {
 	unsigned vl = in->flags & INSN_L ? 32 : 16, isize, esize, count, len;
@@ -189,18 +196,28 @@ static void gather(struct cpu *c, const struct insn *in)
 	ymm_get(c, in->index, &index);
 	base = c->gpr[in->base] + (uint64_t)(int64_t)in->disp;
 	for (unsigned i = 0; i < count; i++) {
-		uint64_t ea;
+		uint64_t ea, addr;
+		void *host;
 
 		if (chosen(&mask, (i + 1) * esize)) {
 			ea = base + ((uint64_t)index_at(&index, i, isize) << in->scale);
-			mmu_load_bytes(c, in->seg, element_address(c, in, ea, esize, MMU_READ), dest.b + i * esize,
-				       esize);
-			ymm_put(c, in->reg, &dest, 32);
-			if (unlikely(c->replay_count))
-				cpu_replay_done(c);
+			if (unlikely(!c->flat)) /* its segment may refuse it */
+				gather_keep(c, in, &dest, &mask);
+			addr = element_address(c, in, ea, esize, MMU_READ);
+			host = TLB_HIT(c, addr, esize, read);
+			if (likely(host)) {
+				memcpy(dest.b + i * esize, host, esize == 4 ? 4 : 8);
+			} else {
+				gather_keep(c, in, &dest, &mask);
+				mmu_load_bytes(c, in->seg, addr, dest.b + i * esize, esize);
+				if (unlikely(c->replay_count)) {
+					memset(mask.b + i * esize, 0, esize);
+					gather_keep(c, in, &dest, &mask);
+					cpu_replay_done(c);
+				}
+			}
 		}
 		memset(mask.b + i * esize, 0, esize);
-		ymm_put(c, in->vvvv, &mask, 32);
 	}
 	memset(dest.b + len, 0, sizeof(dest.b) - len);
 	memset(&mask, 0, sizeof(mask));
