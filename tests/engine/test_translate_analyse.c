@@ -381,6 +381,58 @@ static void pops_and_return_share_one_check(void **state)
 	assert_stack(1, 0, 24, false);
 }
 
+static void stack_check_moves_up_to_where_no_flags_are_live(void **state)
+{
+	BEGIN();
+	I(0x48, 0x89, 0xc3);	   /* mov rbx, rax */
+	I(0x48, 0x83, 0xc4, 0x20); /* add rsp, 32 */
+	I(0x31, 0xc0);		   /* xor eax, eax */
+	I(0x0f, 0x94, 0xc0);	   /* sete al */
+	I(0x5b);		   /* pop rbx */
+	I(0xc3);		   /* ret */
+	flags(FL_ALL, false);
+	assert_int_equal(t.insn[2].live_in, 0);
+	memory();
+	assert_led(4, MEM_STACK, 2, false);
+	assert_led(5, MEM_STACK, 2, false);
+	assert_stack(2, 0, 16, false);
+	assert_no_range(4);
+	/* RSP changes by a constant on the way. */
+	BEGIN();
+	I(0x31, 0xc0);		   /* xor eax, eax */
+	I(0x48, 0x8d, 0x64, 0x24, 0x20); /* lea rsp, [rsp+32] */
+	I(0x5b);		   /* pop rbx */
+	flags(FL_ALL, false);
+	memory();
+	assert_led(2, MEM_STACK, 0, false);
+	assert_stack(0, 32, 40, false);
+	/* It does not where RSP is not known, nor past another range's leader, nor where they always are live. */
+	BEGIN();
+	I(0x31, 0xc0);	     /* xor eax, eax */
+	I(0x48, 0x89, 0xec); /* mov rsp, rbp */
+	I(0x5b);	     /* pop rbx */
+	flags(FL_ALL, false);
+	memory();
+	assert_led(2, MEM_STACK, 2, false);
+	assert_stack(2, 0, 8, false);
+	BEGIN();
+	I(0x31, 0xc0);					 /* xor eax, eax */
+	I(0x50);					 /* push rax */
+	I(0x48, 0x8b, 0x84, 0x24, 0x00, 0x08, 0x00, 0x00); /* mov rax, [rsp+2048] */
+	flags(FL_ALL, false);
+	memory();
+	assert_led(1, MEM_STACK, 0, true);
+	assert_led(2, MEM_STACK, 2, false);
+	assert_stack(0, -8, 0, true);
+	assert_stack(2, 2048, 2056, false);
+	BEGIN();
+	I(0x48, 0x89, 0xc3); /* mov rbx, rax */
+	I(0x5b);	     /* pop rbx */
+	flags(FL_ALL, false);
+	memory();
+	assert_led(1, MEM_STACK, 1, false);
+}
+
 static void red_zone_lies_below_rsp(void **state)
 {
 	BEGIN();
@@ -786,6 +838,7 @@ int main(void)
 		cmocka_unit_test(lines_that_were_looked_at_are_told),
 		cmocka_unit_test(pushes_share_one_check),
 		cmocka_unit_test(pops_and_return_share_one_check),
+		cmocka_unit_test(stack_check_moves_up_to_where_no_flags_are_live),
 		cmocka_unit_test(red_zone_lies_below_rsp),
 		cmocka_unit_test(constants_added_to_rsp_keep_the_range),
 		cmocka_unit_test(other_changes_of_rsp_end_the_range),

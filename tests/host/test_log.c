@@ -94,7 +94,7 @@ static void trace_error_names_the_topic_and_the_choice(void **state)
 	assert_int_equal(trace_enable("int,bogus", &e), -EINVAL);
 	assert_non_null(strstr(e.what, "int,bogus"));
 	assert_non_null(strstr(e.why, "'bogus'"));
-	assert_non_null(strstr(e.fix, "exits, int, mmu, cpu, all"));
+	assert_non_null(strstr(e.fix, "exits, int, mmu, cpu, code, all"));
 }
 
 static void trace_file_that_cannot_be_opened_is_an_error(void **state)

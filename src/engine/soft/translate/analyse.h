@@ -57,6 +57,7 @@ void analyse_flags(struct trace *t, unsigned live_out_end, bool exact);
  * RSP changes by something else than a constant, and where the range would exceed @range bytes; the same for groups where their base
  * register is written. Base registers of groups are general registers but RSP and RIP, without
  * index, without segment base (FS, GS); offsets of one group lie within @range. A group of one is MEM_SINGLE.
+ * The leader of a stack range may stand before its first access, where no flags are live (live_in, by analyse_flags).
  * An instruction @translated does not answer for (NULL: all are) is run by the interpreter: it ends all ranges, and has MEM_NONE.
  */
 void analyse_memory(struct trace *t, int32_t range, bool (*translated)(const struct insn *in));

@@ -7,6 +7,7 @@
  * bytes from what the register is there. It is closed when that can no longer be known.
  *
  * Invariants:
+ *  - where flags are live a stack check is moved up, to where RSP is known by constants and flags are not live, if there is such a place;
  *  - a register that carries an open range has not changed since the leader (RSP: only by `rsp`, a sum of
  *    constants);
  *  - a check covers more than what is accessed on the way that is taken; that costs a needless way out, never a wrong
@@ -35,6 +36,8 @@ struct walk {
 	int64_t limit;
 	struct range stack;
 	int64_t rsp; /* RSP now, less RSP before the leader of the stack range */
+	unsigned known; /* from this instruction on RSP has only changed by constants, and nothing ended ranges */
+	int64_t sum[TRACE_INSNS_MAX + 1]; /* RSP before each of them, less RSP before that one */
 	struct range group[16];
 };
 
@@ -95,11 +98,34 @@ static void group_close(struct walk *w, unsigned base)
 	r->open = false;
 }
 
-static void close_all(struct walk *w)
+/* Before instruction @i. */
+static void rsp_unknown(struct walk *w, unsigned i)
 {
 	stack_close(w);
+	w->known = i;
+	w->sum[i] = 0;
+}
+
+static void close_all(struct walk *w, unsigned i)
+{
+	rsp_unknown(w, i);
 	for (unsigned n = 0; n < 16; n++)
 		group_close(w, n);
+}
+
+/*
+ * Where the check of a stack range that begins with instruction @i stands. A check changes flags: where they are live it would have to
+ * keep them, so it stands before an instruction above where they are not.
+ */
+static unsigned stack_leader(const struct walk *w, unsigned i)
+{
+	for (unsigned n = i + 1; n-- > w->known;) {
+		const struct trace_insn *ti = &w->t->insn[n];
+
+		if (!ti->live_in && ti->stack_lo == ti->stack_hi)
+			return n;
+	}
+	return i;
 }
 
 /* Instruction @i accesses @size bytes at RSP + @off, RSP as it is before it. */
@@ -108,9 +134,12 @@ static void stack_access(struct walk *w, unsigned i, int64_t off, unsigned size,
 	struct trace_insn *ti = &w->t->insn[i];
 
 	if (!range_extend(&w->stack, w->limit, w->rsp + off, size, store)) {
+		unsigned leader;
+
 		stack_close(w);
-		range_open(&w->stack, i, off, size, store);
-		w->rsp = 0;
+		leader = stack_leader(w, i);
+		w->rsp = w->sum[i] - w->sum[leader];
+		range_open(&w->stack, leader, w->rsp + off, size, store);
 	}
 	ti->how = MEM_STACK;
 	ti->store = store;
@@ -262,7 +291,7 @@ static bool ends_ranges(const struct insn *in)
 	}
 }
 
-static void registers_changed(struct walk *w, const struct insn *in)
+static void registers_changed(struct walk *w, unsigned i, const struct insn *in)
 {
 	uint32_t written = insn_gprs_written(in);
 	int64_t by;
@@ -271,12 +300,13 @@ static void registers_changed(struct walk *w, const struct insn *in)
 		if (written & 1u << n)
 			group_close(w, n);
 	if (!rsp_change(in, &by) || by > RSP_SUM_MAX || by < -RSP_SUM_MAX) {
-		stack_close(w);
+		rsp_unknown(w, i + 1);
 		return;
 	}
 	w->rsp += by;
-	if (w->rsp > RSP_SUM_MAX || w->rsp < -RSP_SUM_MAX)
-		stack_close(w);
+	w->sum[i + 1] = w->sum[i] + by;
+	if (w->sum[i + 1] > RSP_SUM_MAX || w->sum[i + 1] < -RSP_SUM_MAX)
+		rsp_unknown(w, i + 1);
 }
 
 static void walk_insn(struct walk *w, unsigned i)
@@ -294,10 +324,10 @@ static void walk_insn(struct walk *w, unsigned i)
 		explicit_access(w, i);
 	}
 	if (ends_ranges(in)) {
-		close_all(w);
+		close_all(w, i + 1);
 		return;
 	}
-	registers_changed(w, in);
+	registers_changed(w, i, in);
 	if (in->flags & INSN_ENDS)
 		for (unsigned n = 0; n < 16; n++)
 			w->group[n].past_branch = true;
@@ -320,9 +350,9 @@ void analyse_memory(struct trace *t, int32_t range, bool (*translated)(const str
 		const struct insn *in = &t->insn[i].in;
 
 		if (in->row >= opcode_count || in->id == INSN_ID_NONE || (translated && !translated(in)))
-			close_all(&w);
+			close_all(&w, i + 1);
 		else
 			walk_insn(&w, i);
 	}
-	close_all(&w);
+	close_all(&w, t->count);
 }

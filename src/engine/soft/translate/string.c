@@ -2,13 +2,12 @@
 /*
  * REP MOVS and REP STOS (SDM vol. 2), and bit tests whose bit is named by a register (vol. 2, 3.1.1.9).
  *
- * A repeated instruction runs as the host's own, with host addresses in RSI and RDI, when all of its elements lie in what one slot shows
- * of the source and one of the destination, upwards, and when they are not too many for one step between two interrupts. In all other
- * cases the interpreter's handler does a part of it (interp/string.c), with RIP left at the instruction.
+ * A repeated instruction runs as the host's own, with host addresses in RSI and RDI, upwards: as many elements at a time as lie in what one
+ * slot shows of the source and one of the destination, at most 64 KiB. Between two such parts requests are looked for; the
+ * registers are what they are between two elements then. Whatever else there is the interpreter's handler does (interp/string.c),
+ * with RIP left at the instruction.
  */
 #include "engine/soft/translate/emit.h"
-
-enum { ELEMENTS_MAX = 8192 };
 
 static struct host_mem slot_field(const struct emit *e, unsigned n, size_t field)
 {
@@ -29,22 +28,19 @@ static void other_way(struct emit *e, const struct insn *in, uint8_t *rel, bool 
 	emit_call_stub(e, in, rel)->flags_saved = kept;
 }
 
-/* All elements at @r are in slot @n, or it is left. */
-static void check_run(struct emit *e, const struct insn *in, unsigned n, unsigned r, bool store, bool kept)
+/* T1 = as many elements as slot @n shows at @r; the code at @again makes all addresses anew. */
+static void elements_there(struct emit *e, const struct insn *in, unsigned n, unsigned r, bool store, bool kept, uint8_t *again)
 {
 	struct code *c = &e->c;
-	uint8_t *retry = c->p;
 
 	asm_mov(c, 8, T0, r);
 	asm_alu_rm(c, ALU_SUB, 8, T0, slot_field(e, n, offsetof(struct slot, base)));
 	asm_load(c, 8, T1, slot_field(e, n, offsetof(struct slot, limit)));
 	asm_alu_rr(c, ALU_CMP, 8, T0, T1);
-	emit_slot_miss(e, n, asm_jcc(c, 3), retry, 1, SITE_PLAIN | (store ? SITE_STORE : 0) | (kept ? SITE_SAVED : 0));
+	emit_slot_miss(e, n, asm_jcc(c, 3), again, 1, SITE_PLAIN | (store ? SITE_STORE : 0) | (kept ? SITE_SAVED : 0));
 	asm_alu_rr(c, ALU_SUB, 8, T1, T0); /* the bytes from there on: of an access of one byte the limit is the length */
 	if (in->opsize > 1)
 		shift_imm(c, 5, T1, (unsigned)__builtin_ctz(in->opsize));
-	asm_alu_rr(c, ALU_CMP, 8, RCX, T1);
-	other_way(e, in, asm_jcc(c, 7), kept);
 }
 
 static void emit_rep_string(struct emit *e, const struct insn *in)
@@ -52,23 +48,42 @@ static void emit_rep_string(struct emit *e, const struct insn *in)
 	struct code *c = &e->c;
 	bool kept = e->ti->live_in != 0, moves = in->id == INSN_ID_MOVS;
 	unsigned src = 0, dst;
-	uint8_t *none;
+	uint8_t *again, *none;
 
 	if (kept)
 		emit_flags_save(e);
 	asm_rm(c, 4, 0xf7, 0, HOST_CPU(sysflags)); /* TEST */
 	asm_u32(c, RF_DF);
 	other_way(e, in, asm_jcc(c, 5), kept);
-	asm_alu_ri(c, ALU_CMP, 8, RCX, ELEMENTS_MAX);
-	other_way(e, in, asm_jcc(c, 7), kept);
+	again = c->p;
 	asm_rr(c, 8, 0x85, RCX, RCX); /* TEST */
 	none = asm_jcc(c, 4);
+	asm_alu_mi(c, ALU_CMP, 4, HOST_CPU(req), 0);
+	emit_stub(e, asm_jcc(c, 5), EXIT_POLL)->flags_saved = kept;
 	if (moves) {
 		src = e->slots++;
-		check_run(e, in, src, RSI, false, kept);
+		elements_there(e, in, src, RSI, false, kept, again);
+		asm_alu_rr(c, ALU_CMP, 8, T1, RCX);
+		asm_rr(c, 8, 0x0f47, T1, RCX); /* CMOVA */
+		asm_store(c, 8, HOST_CPU(t.scratch[0]), T1);
 	}
 	dst = e->slots++;
-	check_run(e, in, dst, RDI, true, kept);
+	elements_there(e, in, dst, RDI, true, kept, again);
+	if (moves) {
+		asm_alu_rm(c, ALU_CMP, 8, T1, HOST_CPU(t.scratch[0]));
+		asm_rm(c, 8, 0x0f47, T1, HOST_CPU(t.scratch[0]));
+	} else {
+		asm_alu_rr(c, ALU_CMP, 8, T1, RCX);
+		asm_rr(c, 8, 0x0f47, T1, RCX);
+	}
+	if (in->opsize > 1) { /* one that crosses into the next page */
+		asm_rr(c, 8, 0x85, T1, T1);
+		other_way(e, in, asm_jcc(c, 4), kept);
+	}
+	asm_mov(c, 8, T0, RCX);
+	asm_alu_rr(c, ALU_SUB, 8, T0, T1);
+	asm_store(c, 8, HOST_CPU(t.scratch[0]), T0);
+	asm_mov(c, 8, RCX, T1);
 	asm_load(c, 8, T1, slot_field(e, dst, offsetof(struct slot, addend)));
 	asm_alu_rr(c, ALU_ADD, 8, RDI, T1);
 	if (moves) {
@@ -84,8 +99,10 @@ static void emit_rep_string(struct emit *e, const struct insn *in)
 	if (moves)
 		asm_alu_rr(c, ALU_SUB, 8, RSI, T0);
 	asm_alu_rr(c, ALU_SUB, 8, RDI, T1);
-	if (!c->full)
-		asm_link(none, c->p);
+	asm_load(c, 8, RCX, HOST_CPU(t.scratch[0]));
+	asm_rr(c, 8, 0x85, RCX, RCX);
+	asm_link(asm_jcc(c, 5), again);
+	asm_link(none, c->p);
 	if (kept)
 		emit_flags_restore(e);
 }
