@@ -406,7 +406,19 @@ static void stack_check_moves_up_to_where_no_flags_are_live(void **state)
 	memory();
 	assert_led(2, MEM_STACK, 0, false);
 	assert_stack(0, 32, 40, false);
-	/* It does not where RSP is not known, nor past another range's leader, nor where they always are live. */
+	/* Ranges do not overlap: the check of one may move the window from under another. */
+	BEGIN();
+	I(0x48, 0x89, 0xca);				 /* mov rdx, rcx */
+	I(0x31, 0xc0);					 /* xor eax, eax */
+	I(0x48, 0x8b, 0x1c, 0x24);			 /* mov rbx, [rsp] */
+	I(0x48, 0x8b, 0x8c, 0x24, 0x00, 0x08, 0x00, 0x00); /* mov rcx, [rsp+2048] */
+	I(0x48, 0x8b, 0x14, 0x24);			 /* mov rdx, [rsp] */
+	flags(FL_ALL, false);
+	memory();
+	assert_led(2, MEM_STACK, 1, false);
+	assert_led(3, MEM_STACK, 3, false);
+	assert_led(4, MEM_STACK, 4, false);
+	/* It does not where RSP is not known, nor where they always are live. */
 	BEGIN();
 	I(0x31, 0xc0);	     /* xor eax, eax */
 	I(0x48, 0x89, 0xec); /* mov rsp, rbp */

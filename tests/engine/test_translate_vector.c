@@ -139,7 +139,7 @@ static void pending_exception_comes_with_the_next_that_waits(void **state)
 	(void)state;
 	for (unsigned i = 0; i < 4; i++) {
 		start(true);
-		memcpy(code + AFTER_DIVIDE - SYS_CODE, next[i], 3);
+		memcpy(code + (AFTER_DIVIDE - SYS_CODE), next[i], 3);
 		assert_int_equal(sys_run(code, sizeof(code)), EXC_MF);
 		assert_int_equal(sys_frame(0, 8), AFTER_DIVIDE);
 		assert_int_equal(sys.c->gpr[RAX] & 0xffff, 0xb084); /* B, TOP 6, ES, ZE */

@@ -134,6 +134,34 @@ static const struct form forms[] = {
 
 static uint8_t before[VRIG_RAM], host_ram[VRIG_RAM];
 
+/* The state component (a bit of XSTATE_BV) that byte @o of an XSAVE image belongs to; 0: the header. */
+static unsigned component_at(unsigned o)
+{
+	if (o < 24 || (o >= OFF(st) && o < OFF(xmm)))
+		return 1;
+	if (o < OFF(xstate_bv))
+		return 2;
+	return o >= OFF(ymm_hi) ? 4 : 0;
+}
+
+/*
+ * A processor may count a component as in use that is in its initial configuration (SDM vol. 1, 13.6): what it saves is right
+ * then, too, and we, who know better, have left the bytes as they were.
+ */
+static bool saved_initial(const struct form *f, unsigned offset, unsigned o)
+{
+	unsigned more, host = host_ram[offset + OFF(xstate_bv)], ours = vrig.ram[offset + OFF(xstate_bv)];
+
+	if (f->load || f->align != 64 || o >= sizeof(struct cpu_xsave))
+		return false;
+	more = host & ~ours;
+	if ((host & ours) != ours || !more)
+		return false;
+	if (o == OFF(xstate_bv))
+		return !(more & ~7u);
+	return (component_at(o) & more) && vrig.ram[offset + o] == before[offset + o];
+}
+
 static void try_form(const struct form *f)
 {
 	struct cpu *c = vrig.c;
@@ -170,6 +198,8 @@ static void try_form(const struct form *f)
 		if (host_ram[i] == vrig.ram[i] || (o >= f->forget_from && o < f->forget_to))
 			continue;
 		if (f->align > 1 && o >= OFF(mxcsr_mask) && o < OFF(st))
+			continue;
+		if (saved_initial(f, offset, o))
 			continue;
 		/* a save that faults may have begun */
 		if (!f->load && n.signal)

@@ -7,6 +7,7 @@
  * bytes from what the register is there. It is closed when that can no longer be known.
  *
  * Invariants:
+ *  - the members of a stack range are all above the leader of the next, since there is one window;
  *  - where flags are live a stack check is moved up, to where RSP is known by constants and flags are not live, if there is such a place;
  *  - a register that carries an open range has not changed since the leader (RSP: only by `rsp`, a sum of
  *    constants);
@@ -36,6 +37,7 @@ struct walk {
 	int64_t limit;
 	struct range stack;
 	int64_t rsp; /* RSP now, less RSP before the leader of the stack range */
+	unsigned past;  /* behind the last access of the stack ranges so far */
 	unsigned known; /* from this instruction on RSP has only changed by constants, and nothing ended ranges */
 	int64_t sum[TRACE_INSNS_MAX + 1]; /* RSP before each of them, less RSP before that one */
 	struct range group[16];
@@ -115,14 +117,15 @@ static void close_all(struct walk *w, unsigned i)
 
 /*
  * Where the check of a stack range that begins with instruction @i stands. A check changes flags: where they are live it would have to
- * keep them, so it stands before an instruction above where they are not.
+ * keep them, so it stands before an instruction above where they are not. But below all of the range before, whose check may move the stack
+ * window from where this one has found it.
  */
 static unsigned stack_leader(const struct walk *w, unsigned i)
 {
-	for (unsigned n = i + 1; n-- > w->known;) {
+	for (unsigned n = i + 1; n-- > w->known && n >= w->past;) {
 		const struct trace_insn *ti = &w->t->insn[n];
 
-		if (!ti->live_in && ti->stack_lo == ti->stack_hi)
+		if (!ti->live_in)
 			return n;
 	}
 	return i;
@@ -141,6 +144,7 @@ static void stack_access(struct walk *w, unsigned i, int64_t off, unsigned size,
 		w->rsp = w->sum[i] - w->sum[leader];
 		range_open(&w->stack, leader, w->rsp + off, size, store);
 	}
+	w->past = i + 1;
 	ti->how = MEM_STACK;
 	ti->store = store;
 	ti->leader = w->stack.leader;

@@ -57,7 +57,7 @@ static void field_name(int64_t offset, char *buf, size_t len)
 	}
 	n = (at - offsetof(struct cpu, slot)) / sizeof(struct slot);
 	if (at >= offsetof(struct cpu, slot) && n < SLOTS_MAX) {
-		static const char *const parts[3] = { "base", "limit", "addend" };
+		static const char *const parts[sizeof(struct slot) / 8] = { "base", "limit", "addend", "kind" };
 
 		snprintf(buf, len, "slot%zu.%s", n, parts[(at - offsetof(struct cpu, slot)) % sizeof(struct slot) / 8]);
 		return;
