@@ -101,7 +101,7 @@ def host_load():
 def check_boot(kernel, cpus, engine="soft", cmdline=""):
     """One whole boot, looked at from all sides."""
     before = host_load()
-    status, text = boot(kernel, "about,sha,vulnerabilities,smp,pipes,sleep,dmesg", cpus, engine, cmdline=cmdline)
+    status, text = boot(kernel, "about,sha,vulnerabilities,smp,pipes,substitute,sleep,dmesg", cpus, engine, cmdline=cmdline)
     name = f"{kernel} kernel, {cpus} vCPU, {engine}"
     yield f"{name}: powers off with status 0", None if status == 0 else f"status {status}\n{tail(text)}"
     if status != 0:
@@ -110,6 +110,8 @@ def check_boot(kernel, cpus, engine="soft", cmdline=""):
     machine = "i686" if kernel in I386 else "x86_64"
     yield f"{name}: has its CPUs and the TSC as clock", None if about == [machine, str(cpus), "tsc"] else about
     yield f"{name}: sha256 of a known file", None if known_sha(kernel) in (part(text, "sha") or "") else part(text, "sha")
+    turns = (part(text, "substitute") or "none").strip()
+    yield f"{name}: what a shell substitutes is what was said", None if turns == "100 turns, 0 bad" else turns
     vulnerable = [v for v in (part(text, "vulnerabilities") or "none read").splitlines()
                   if v and not v.endswith(": Not affected")]
     yield f"{name}: no CPU vulnerability to mitigate", vulnerable or None
