@@ -312,7 +312,11 @@ def stress_options(rng):
         ["flags=exact"], ["hot=0", "hot=1", "hot=100"], ["insns=1", "insns=2", "insns=7", "insns=64"],
         ["cache=2048", "cache=8192"], ["flush=3000", "flush=20000"], ["interp=2", "interp=17"], ["stir=2", "stir=50"],
     ]
-    return [rng.choice(c) for c in choices if rng.random() < 0.5]
+    options = [rng.choice(c) for c in choices if rng.random() < 0.5]
+    # Blocks of one instruction fill any cache at once: throwing it away all the time as well takes minutes.
+    if {"insns=1", "insns=2"} & set(options):
+        options = [o for o in options if not o.startswith(("flush=", "cache="))]
+    return options
 
 
 def case_stress():
@@ -324,7 +328,7 @@ def case_stress():
         if rng.random() < 0.3:
             options.append("host=process")
         print(f"# STRESS_SEED={seed}: {options}", flush=True)
-        for what, wrong in check_boot("cloud", rng.choice((1, 2, 4)), ",".join(["soft", *options])):
+        for what, wrong in check_boot("cloud", rng.choice((1, 2)), ",".join(["soft", *options])):
             if what.endswith("a second lasts a second"):
                 continue # starting sleep(1) alone may take longer
             # The switches make an interrupt's handler take long, which is all that this line says.
