@@ -274,8 +274,29 @@ static void save_state(const struct cpu *cpu, struct dt_state *s)
 	memcpy(s->ymm_hi, x->ymm_hi, sizeof(s->ymm_hi));
 }
 
+/* The length of the instruction at RIP, which in a program may be another than those that were made; 0: there is none. */
+static unsigned length_at_rip(struct cpu *cpu, const struct dt_case *c)
+{
+	uint8_t bytes[INSN_BYTES_MAX];
+	unsigned n = 0;
+	struct insn in;
+	int len;
+
+	if (!c->program && c->count == 1)
+		return c->len;
+	for (; n < sizeof(bytes); n++) {
+		uint64_t gpa;
+
+		if (mmu_translate(cpu, cpu->segbase[SEG_CS] + cpu->gpr[GPR_RIP] + n, &gpa))
+			break;
+		bytes[n] = cpu->ram_host[gpa];
+	}
+	len = insn_decode(bytes, n, cpu->mode, &in);
+	return len > 0 ? (unsigned)len : 0;
+}
+
 /* With an IDT of length 0, the delivery of a software event raises #GP(vector * 8 + 2). */
-static void finish(const struct cpu *cpu, const struct dt_case *c, struct dt_result *r)
+static void finish(struct cpu *cpu, const struct dt_case *c, struct dt_result *r)
 {
 	r->vector = event.vector;
 	r->error = event.error;
@@ -285,7 +306,7 @@ static void finish(const struct cpu *cpu, const struct dt_case *c, struct dt_res
 		if (r->vector == EXC_BP)
 			r->out.rip++; /* a trap: the host tells the address behind it */
 		else if (r->vector == EXC_OF)
-			r->out.rip += c->len; /* the same */
+			r->out.rip += length_at_rip(cpu, c); /* the same */
 	}
 	r->cr2 = r->vector == EXC_PF ? cpu->cr2 : 0;
 }
