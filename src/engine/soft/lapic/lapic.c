@@ -450,13 +450,18 @@ static void set_id(struct cpu *c)
 	}
 }
 
-static void reset_registers(struct cpu *c)
+/*
+ * INIT has no effect on the ID (11.4.7.3), not for a moment either: a startup IPI may be on its way while this runs, and other
+ * vCPUs' threads compare its destination with the register.
+ */
+static void reset_registers(struct cpu *c, bool init)
 {
 	struct lapic *l = &c->lapic;
 
 	lapic_eoi_settle(c);
 	for (unsigned n = 0; n < LAPIC_WORDS; n++)
-		reg_poke(c, n, 0);
+		if (n != LAPIC_ID && !(n == LAPIC_LDR && x2apic(c)))
+			reg_poke(c, n, 0);
 	l->reg[LAPIC_VERSION] = APIC_VERSION;
 	reg_poke(c, LAPIC_DFR, 0xffffffff);
 	reg_poke(c, LAPIC_SVR, 0xff);
@@ -472,16 +477,13 @@ static void reset_registers(struct cpu *c)
 	l->esr_seen = 0;
 	l->timer_start_ns = 0;
 	lapic_timer_stop(c);
-	set_id(c);
+	if (!init)
+		set_id(c);
 }
 
 void lapic_reset(struct cpu *c, bool init)
 {
-	uint32_t id = c->lapic.reg[LAPIC_ID];
-
-	reset_registers(c);
-	if (init) /* it has no effect on the ID (11.4.7.3) */
-		reg_poke(c, LAPIC_ID, id);
+	reset_registers(c, init);
 	if (init || c->index)
 		return;
 	/*
@@ -506,7 +508,7 @@ int lapic_base_write(struct cpu *c, uint64_t value)
 		return -1;
 	__atomic_store_n(&c->apic_base, value, __ATOMIC_RELAXED);
 	if (!en && base_enabled(old))
-		reset_registers(c);
+		reset_registers(c, false);
 	else if (x2apic(c) != base_x2apic(old))
 		set_id(c);
 	cpu_request(c, REQ_EVENT);
@@ -537,7 +539,7 @@ void lapic_set_state(struct cpu *c, const struct vcpu_state *s)
 {
 	struct lapic *l = &c->lapic;
 
-	reset_registers(c);
+	reset_registers(c, false);
 	for (unsigned n = 0; n < LAPIC_WORDS; n++)
 		if (readable(c, n) || n == LAPIC_DFR || n == LAPIC_ICR_HIGH)
 			reg_poke(c, n, s->lapic[n]);
