@@ -188,6 +188,36 @@ static void lapic_starts_another_cpu(void **state)
 	assert_int_equal(requests(vm.cpu[2]), 0);
 }
 
+static _Atomic bool resetting;
+
+static void *take_inits(void *arg)
+{
+	while (atomic_load(&resetting))
+		lapic_reset(arg, true);
+	return NULL;
+}
+
+/* 11.4.7.3: the ID stays, also for the thread of another CPU that looks while INIT is being taken. */
+static void lapic_startup_ipi_finds_a_cpu_that_takes_init(void **state)
+{
+	struct cpu *c = vm.cpu[0], *ap = vm.cpu[3];
+	unsigned lost = 0;
+	pthread_t t;
+
+	enable(c);
+	forget_requests();
+	atomic_store(&resetting, true);
+	assert_int_equal(pthread_create(&t, NULL, take_inits, ap), 0);
+	put(c, LAPIC_ICR_HIGH, 3u << 24);
+	for (unsigned i = 0; i < 200000; i++) {
+		put(c, LAPIC_ICR, 0x600 | 0x12);
+		lost += !(requests(ap) & REQ_SIPI);
+	}
+	atomic_store(&resetting, false);
+	pthread_join(t, NULL);
+	assert_int_equal(lost, 0);
+}
+
 /* 9.4.4.1: "INIT, SIPI, SIPI": the first startup IPI counts, also when the CPU has not looked yet. */
 static void lapic_second_startup_ipi_changes_nothing(void **state)
 {
@@ -281,6 +311,7 @@ int main(void)
 		T(lapic_posts_from_other_threads_are_not_lost),
 		T(lapic_shorthands),
 		T(lapic_starts_another_cpu),
+		T(lapic_startup_ipi_finds_a_cpu_that_takes_init),
 		T(lapic_second_startup_ipi_changes_nothing),
 		T(lapic_init_deassert_and_remote_read_do_nothing),
 		T(lapic_smi_by_the_icr),
