@@ -275,15 +275,13 @@ static void save_state(const struct cpu *cpu, struct dt_state *s)
 }
 
 /* The length of the instruction at RIP, which in a program may be another than those that were made; 0: there is none. */
-static unsigned length_at_rip(struct cpu *cpu, const struct dt_case *c)
+static unsigned length_at_rip(struct cpu *cpu)
 {
 	uint8_t bytes[INSN_BYTES_MAX];
 	unsigned n = 0;
 	struct insn in;
 	int len;
 
-	if (!c->program && c->count == 1)
-		return c->len;
 	for (; n < sizeof(bytes); n++) {
 		uint64_t gpa;
 
@@ -303,10 +301,9 @@ static void finish(struct cpu *cpu, const struct dt_case *c, struct dt_result *r
 	if (event.vector == EXC_GP && (event.error & 7) == 2) {
 		r->vector = event.error >> 3;
 		r->error = 0;
-		if (r->vector == EXC_BP)
-			r->out.rip++; /* a trap: the host tells the address behind it */
-		else if (r->vector == EXC_OF)
-			r->out.rip += length_at_rip(cpu, c); /* the same */
+		/* Traps: the host tells the address behind them. In a program they may have prefixes. */
+		if (r->vector == EXC_BP || r->vector == EXC_OF)
+			r->out.rip += !c->program && c->count == 1 ? (r->vector == EXC_BP ? 1 : c->len) : length_at_rip(cpu);
 	}
 	r->cr2 = r->vector == EXC_PF ? cpu->cr2 : 0;
 }
