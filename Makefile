@@ -56,8 +56,9 @@ test: setup
 	@tests/run-all $(BUILD)
 
 bench:
-	@tools/setup
+	@tools/setup bench/packages
 	@$(MAKE) --no-print-directory all guest
+	@meson setup --reconfigure $(BUILD) >/dev/null
 	@bench/run $(BUILD)
 
 clean:

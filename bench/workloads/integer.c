@@ -103,7 +103,7 @@ static uint64_t mixed(uint64_t n)
 }
 
 const struct workload integer_workloads[] = {
-	{ "integer", "hash", hash, 8000 },	   { "integer", "sort", sort, 16 },
-	{ "integer", "bytecode", bytecode, 8000000 }, { "integer", "recursion", recursion, 1000 },
-	{ "integer", "mixed", mixed, 500 },	   { 0 },
+	{ "integer", "hash", hash, 8000, NULL },	   { "integer", "sort", sort, 16, NULL },
+	{ "integer", "bytecode", bytecode, 8000000, NULL }, { "integer", "recursion", recursion, 1000, NULL },
+	{ "integer", "mixed", mixed, 500, NULL },	   { 0 },
 };

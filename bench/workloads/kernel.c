@@ -127,8 +127,8 @@ static uint64_t signals(uint64_t n)
 }
 
 const struct workload kernel_workloads[] = {
-	{ "kernel", "syscall", getpid_calls, 300000 }, { "kernel", "pipe", pipes, 6000 },
-	{ "kernel", "fork-exit", fork_exit, 400 },     { "kernel", "fork-exec", fork_exec, 120 },
-	{ "kernel", "page-fault", page_faults, 30 },   { "kernel", "mmap", mappings, 15000 },
-	{ "kernel", "signal", signals, 40000 },	       { 0 },
+	{ "kernel", "syscall", getpid_calls, 300000, NULL }, { "kernel", "pipe", pipes, 6000, NULL },
+	{ "kernel", "fork-exit", fork_exit, 400, NULL },     { "kernel", "fork-exec", fork_exec, 120, NULL },
+	{ "kernel", "page-fault", page_faults, 30, NULL },   { "kernel", "mmap", mappings, 15000, NULL },
+	{ "kernel", "signal", signals, 40000, NULL },	       { 0 },
 };

@@ -3,7 +3,8 @@
  * usage: bench-workloads [--scale PERCENT] [NAME ...]
  *
  * Runs the workloads and prints a line each: "BENCH group name nanoseconds checksum", between the
- * marks "BENCH-BEGIN name" and "BENCH-END name", which a driver can time from outside.
+ * marks "BENCH-BEGIN name" and "BENCH-END name", which a driver can time from outside. A workload that this build
+ * left out is "BENCH-ABSENT group/name".
  */
 #include "workloads.h"
 
@@ -32,6 +33,12 @@ static void run(const struct workload *w, unsigned percent)
 {
 	uint64_t n = w->n * percent / 100, t, sum;
 
+	if (!w->run) {
+		printf("BENCH-ABSENT %s/%s\n", w->group, w->name);
+		return;
+	}
+	if (w->prepare)
+		w->prepare();
 	printf("BENCH-BEGIN %s\n", w->name);
 	fflush(stdout);
 	t = now_ns();
@@ -52,7 +59,8 @@ static int wanted(const char *name, char **list, int count)
 
 int main(int argc, char **argv)
 {
-	const struct workload *const all[] = { integer_workloads, vector_workloads, memory_workloads, kernel_workloads };
+	const struct workload *const all[] = { integer_workloads, vector_workloads, memory_workloads,
+						code_workloads,	   program_workloads, kernel_workloads };
 	unsigned percent = 100;
 
 	if (argc > 1 && !strcmp(argv[1], "exit")) /* what the fork+exec workload executes */

@@ -86,6 +86,6 @@ static uint64_t atomics(uint64_t n)
 }
 
 const struct workload memory_workloads[] = {
-	{ "memory", "copy", copy, 7000 },	 { "memory", "stream", stream, 150 },	    { "memory", "rep", rep, 120000 },
-	{ "memory", "chase", chase, 8000000 }, { "memory", "atomics", atomics, 3000000 }, { 0 },
+	{ "memory", "copy", copy, 7000, NULL },	 { "memory", "stream", stream, 150, NULL },	    { "memory", "rep", rep, 120000, NULL },
+	{ "memory", "chase", chase, 8000000, NULL }, { "memory", "atomics", atomics, 3000000, NULL }, { 0 },
 };

@@ -99,6 +99,6 @@ static uint64_t x87(uint64_t n)
 }
 
 const struct workload vector_workloads[] = {
-	{ "vector", "aes", aes, 10000000 },  { "vector", "sse2", sse2, 60000 },	 { "vector", "matmul", matmul, 900 },
-	{ "vector", "bodies", bodies, 450000 }, { "vector", "x87", x87, 6000000 }, { 0 },
+	{ "vector", "aes", aes, 10000000, NULL },  { "vector", "sse2", sse2, 60000, NULL },	 { "vector", "matmul", matmul, 900, NULL },
+	{ "vector", "bodies", bodies, 450000, NULL }, { "vector", "x87", x87, 6000000, NULL }, { 0 },
 };

@@ -10,11 +10,13 @@
 
 struct workload {
 	const char *group, *name;
-	uint64_t (*run)(uint64_t n);
+	uint64_t (*run)(uint64_t n); /* NULL if left out */
 	uint64_t n; /* units that take a native CPU some 30 ms */
+	void (*prepare)(void); /* what is not timed; or NULL */
 };
 
-extern const struct workload integer_workloads[], vector_workloads[], memory_workloads[], kernel_workloads[];
+extern const struct workload integer_workloads[], vector_workloads[], memory_workloads[], code_workloads[],
+	program_workloads[], kernel_workloads[];
 
 /* A small generator (xorshift64*), for inputs that are the same everywhere. */
 static inline uint64_t next_random(uint64_t *s)
