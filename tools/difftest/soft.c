@@ -283,9 +283,9 @@ static unsigned length_at_rip(struct cpu *cpu)
 	int len;
 
 	for (; n < sizeof(bytes); n++) {
-		uint64_t gpa;
+		uint64_t linear = cpu->segbase[SEG_CS] + cpu->gpr[GPR_RIP] + n, gpa;
 
-		if (mmu_translate(cpu, cpu->segbase[SEG_CS] + cpu->gpr[GPR_RIP] + n, &gpa))
+		if (mmu_translate(cpu, cpu->mode == INSN_MODE64 ? linear : (uint32_t)linear, &gpa))
 			break;
 		bytes[n] = cpu->ram_host[gpa];
 	}
