@@ -2,9 +2,12 @@
 /* See system_rig.h. */
 #include "system_rig.h"
 
+#include <setjmp.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <cmocka.h>
 
 struct sys_rig sys;
 const char *sys_model;
@@ -147,6 +150,17 @@ void sys_start(enum sys_mode mode, unsigned cpl)
 	cpu_mode_changed(c);
 }
 
+struct cpu *sys_start_cold(unsigned cpl, uint32_t cache_kib)
+{
+	struct soft_tuning tuning = SOFT_TUNING_DEFAULT;
+
+	sys_start(SYS_LONG, cpl);
+	tuning.hot = 1000000;
+	tuning.cache_kib = cache_kib;
+	assert_int_equal(soft_vm_translate(sys.vm, &tuning), 0);
+	return sys.c;
+}
+
 void sys_finish(void)
 {
 	if (!sys.vm)
@@ -218,13 +232,51 @@ int sys_run(const void *code, size_t len)
 	return outcome();
 }
 
+bool sys_rdmsr(uint32_t msr, uint64_t *v)
+{
+	int r;
+
+	sys.c->gpr[RCX] = msr;
+	r = RUN(0x0f, 0x32);
+	*v = (uint32_t)sys.c->gpr[RAX] | sys.c->gpr[RDX] << 32;
+	if (r != SYS_HALTED)
+		assert_int_equal(r, EXC_GP);
+	return r == SYS_HALTED;
+}
+
+bool sys_wrmsr(uint32_t msr, uint64_t v)
+{
+	int r;
+
+	sys.c->gpr[RCX] = msr;
+	sys.c->gpr[RAX] = (uint32_t)v;
+	sys.c->gpr[RDX] = v >> 32;
+	r = RUN(0x0f, 0x30);
+	if (r != SYS_HALTED)
+		assert_int_equal(r, EXC_GP);
+	return r == SYS_HALTED;
+}
+
+const uint32_t *sys_cpuid(uint32_t leaf, uint32_t sub)
+{
+	static uint32_t out[4];
+
+	cpuid_query(sys.c, leaf, sub, out);
+	return out;
+}
+
 uint64_t sys_frame(unsigned n, unsigned size)
 {
 	return sys_peek(sys.c->gpr[RSP] + n * size, size);
 }
 
+void sys_pte(uint64_t linear, uint64_t entry)
+{
+	sys_poke(SYS_PT + (linear >> 12) * 8, 8, entry);
+}
+
 void sys_page(uint64_t linear, unsigned bits)
 {
-	sys_poke(SYS_PT + (linear >> 12) * 8, 8, (linear & ~0xfffull) | bits);
+	sys_pte(linear, (linear & ~0xfffull) | bits);
 	mmu_flush_all(sys.c);
 }

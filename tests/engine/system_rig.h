@@ -43,18 +43,27 @@ extern const char *sys_model;
 /* A fresh machine at SYS_CODE, CPL @cpl, interrupts off, rSP at SYS_STACK. */
 void sys_start(enum sys_mode mode, unsigned cpl);
 void sys_finish(void);
+/* The same in long mode, with a translator that finds no code hot: the interpreter runs it, under the translator's rules. */
+struct cpu *sys_start_cold(unsigned cpl, uint32_t cache_kib);
 /* Puts code at RIP and runs it; the vector whose handler was entered, or SYS_*. */
 int sys_run(const void *code, size_t len);
 /* Goes on where it stands, also if that is a HLT; ports and devices answer with what the run page holds. As sys_run. */
 int sys_go(void);
 /* The same until the first exit, whatever it is. */
 int sys_go_to_exit(void);
+/* RDMSR, WRMSR: false when the instruction raised #GP. */
+bool sys_rdmsr(uint32_t msr, uint64_t *v);
+bool sys_wrmsr(uint32_t msr, uint64_t v);
+/* CPUID: its registers, until the next call. */
+const uint32_t *sys_cpuid(uint32_t leaf, uint32_t sub);
 uint64_t sys_peek(uint64_t gpa, unsigned size);
 void sys_poke(uint64_t gpa, unsigned size, uint64_t value);
 /* Element @n of the stack frame at rSP, @size bytes each. */
 uint64_t sys_frame(unsigned n, unsigned size);
 /* The access bits of page @page: 0 absent, 1 read-only supervisor, ... as in a PTE's low bits. */
 void sys_page(uint64_t linear, unsigned bits);
+/* The whole entry of a page; nothing is flushed. */
+void sys_pte(uint64_t linear, uint64_t entry);
 uint64_t sys_desc(uint32_t base, uint32_t limit, unsigned attr); /* attr as vcpu_segment.attr */
 
 /* Leaves nothing of a test to the next one: no machine, and the default CPU model. For cmocka. */

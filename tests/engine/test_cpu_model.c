@@ -12,14 +12,6 @@
 
 enum { EAX, EBX, ECX, EDX };
 
-static const uint32_t *leaf(uint32_t n, uint32_t sub)
-{
-	static uint32_t out[4];
-
-	cpuid_query(sys.c, n, sub, out);
-	return out;
-}
-
 static void the_list_finds_each_model_by_its_name(void **state)
 {
 	assert_string_equal(cpu_model_find(NULL)->name, "v3");
@@ -51,7 +43,7 @@ static void cpuid_bits_and_control_bits_go_together(void **state)
 			bool has;
 
 			sys_start(SYS_PROT32, 0);
-			has = leaf(t[i].leaf, 0)[t[i].reg] >> t[i].bit & 1;
+			has = sys_cpuid(t[i].leaf, 0)[t[i].reg] >> t[i].bit & 1;
 			sys.c->gpr[RAX] = t[i].cr4;
 			assert_int_equal(RUN(0x0f, 0x22, 0xe0), has ? SYS_HALTED : EXC_GP);
 			assert_int_equal(sys.c->cr4, has ? t[i].cr4 : 0);
@@ -63,28 +55,28 @@ static void max_shows_what_it_adds(void **state)
 {
 	sys_model = "max";
 	sys_start(SYS_LONG, 0);
-	assert_int_equal(leaf(7, 0)[ECX], 1u << 2 | 1u << 3 | 1u << 16 | 1u << 22 | 1u << 31);
-	assert_int_equal(leaf(0x80000008, 0)[EAX], 46 | 57 << 8);
-	assert_true(leaf(1, 0)[ECX] >> 3 & 1); /* MONITOR */
-	assert_int_equal(leaf(5, 0)[EAX], 64);
-	assert_int_equal(leaf(5, 0)[EBX], 64);
-	assert_int_equal(leaf(5, 0)[ECX], 3);
+	assert_int_equal(sys_cpuid(7, 0)[ECX], 1u << 2 | 1u << 3 | 1u << 16 | 1u << 22 | 1u << 31);
+	assert_int_equal(sys_cpuid(0x80000008, 0)[EAX], 46 | 57 << 8);
+	assert_true(sys_cpuid(1, 0)[ECX] >> 3 & 1); /* MONITOR */
+	assert_int_equal(sys_cpuid(5, 0)[EAX], 64);
+	assert_int_equal(sys_cpuid(5, 0)[EBX], 64);
+	assert_int_equal(sys_cpuid(5, 0)[ECX], 3);
 	sys_model = "v3";
 	sys_start(SYS_LONG, 0);
-	assert_int_equal(leaf(5, 0)[EAX] | leaf(5, 0)[ECX], 0);
-	assert_int_equal(leaf(0xd, 0)[EAX], 7);
-	assert_int_equal(leaf(0xd, 9)[EAX], 0);
-	assert_int_equal(leaf(0x80000008, 0)[EAX], 46 | 48 << 8);
+	assert_int_equal(sys_cpuid(5, 0)[EAX] | sys_cpuid(5, 0)[ECX], 0);
+	assert_int_equal(sys_cpuid(0xd, 0)[EAX], 7);
+	assert_int_equal(sys_cpuid(0xd, 9)[EAX], 0);
+	assert_int_equal(sys_cpuid(0x80000008, 0)[EAX], 46 | 48 << 8);
 }
 
 static void ospke_follows_cr4(void **state)
 {
 	sys_model = "max";
 	sys_start(SYS_LONG, 0);
-	assert_false(leaf(7, 0)[ECX] >> 4 & 1);
+	assert_false(sys_cpuid(7, 0)[ECX] >> 4 & 1);
 	sys.c->cr4 |= CR4_PKE;
-	assert_true(leaf(7, 0)[ECX] >> 4 & 1);
-	assert_false(leaf(7, 1)[ECX] >> 4 & 1);
+	assert_true(sys_cpuid(7, 0)[ECX] >> 4 & 1);
+	assert_false(sys_cpuid(7, 1)[ECX] >> 4 & 1);
 }
 
 /* Vol. 4, table 2-2: the feature flag is not set when bit 18 is clear. */
@@ -93,13 +85,13 @@ static void monitors_bit_follows_misc_enable(void **state)
 	sys_model = "max";
 	sys_start(SYS_LONG, 0);
 	assert_int_equal(msr_write(sys.c, 0x1a0, sys.c->misc_enable & ~(1ull << 18)), 0);
-	assert_false(leaf(1, 0)[ECX] >> 3 & 1);
+	assert_false(sys_cpuid(1, 0)[ECX] >> 3 & 1);
 	assert_int_equal(msr_write(sys.c, 0x1a0, sys.c->misc_enable | 1ull << 18), 0);
-	assert_true(leaf(1, 0)[ECX] >> 3 & 1);
+	assert_true(sys_cpuid(1, 0)[ECX] >> 3 & 1);
 	sys_model = "v3";
 	sys_start(SYS_LONG, 0);
 	assert_int_equal(msr_write(sys.c, 0x1a0, sys.c->misc_enable | 1ull << 18), 0);
-	assert_false(leaf(1, 0)[ECX] >> 3 & 1);
+	assert_false(sys_cpuid(1, 0)[ECX] >> 3 & 1);
 }
 
 /* --- XSAVE component 9 --- */
@@ -115,15 +107,15 @@ static void xsave_sizes_and_places_hold_pkru(void **state)
 
 	sys_model = "max";
 	sys_start(SYS_LONG, 0);
-	assert_int_equal(leaf(0xd, 0)[EAX], 0x207);
-	assert_int_equal(leaf(0xd, 0)[ECX], 2696);
-	assert_int_equal(leaf(0xd, 9)[EAX], 8);
-	assert_int_equal(leaf(0xd, 9)[EBX], 2688);
-	assert_int_equal(leaf(0xd, 9)[ECX], 0); /* user state, not aligned */
+	assert_int_equal(sys_cpuid(0xd, 0)[EAX], 0x207);
+	assert_int_equal(sys_cpuid(0xd, 0)[ECX], 2696);
+	assert_int_equal(sys_cpuid(0xd, 9)[EAX], 8);
+	assert_int_equal(sys_cpuid(0xd, 9)[EBX], 2688);
+	assert_int_equal(sys_cpuid(0xd, 9)[ECX], 0); /* user state, not aligned */
 	for (unsigned i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
 		sys.c->xcr0 = t[i].xcr0;
-		assert_int_equal(leaf(0xd, 0)[EBX], t[i].standard);
-		assert_int_equal(leaf(0xd, 1)[EBX], t[i].compacted);
+		assert_int_equal(sys_cpuid(0xd, 0)[EBX], t[i].standard);
+		assert_int_equal(sys_cpuid(0xd, 1)[EBX], t[i].compacted);
 	}
 }
 

@@ -9,6 +9,7 @@
  */
 #include "engine/soft/decode/insn.h"
 #include "engine/vcpu_state.h"
+#include "random.h"
 #include "zydis_peer.h"
 
 #include <setjmp.h>
@@ -19,21 +20,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 
 #include <cmocka.h>
 
 static unsigned long count = 1000000;
 static uint64_t seed;
-static uint64_t rng;
-
-static uint64_t rnd(void)
-{
-	rng ^= rng << 13;
-	rng ^= rng >> 7;
-	rng ^= rng << 17;
-	return rng * 0x2545f4914f6cdd1dull;
-}
 
 /* --- the two decoders' agreed differences --- */
 
@@ -163,7 +154,7 @@ static void lengths_and_legality_agree_with_zydis(void **state)
 {
 	unsigned long bad = 0;
 
-	rng = 88172645463325252ull ^ seed * 0x9e3779b97f4a7c15ull;
+	rnd_start(seed);
 	for (unsigned long i = 0; i < count && bad < 20; i++) {
 		enum insn_mode mode = rnd() % 3;
 		uint8_t b[32];
@@ -248,7 +239,7 @@ static void operands_agree_with_zydis(void **state)
 {
 	unsigned long bad = 0;
 
-	rng = 1234567890123ull ^ seed * 0x9e3779b97f4a7c15ull;
+	rnd_start(seed + 1);
 	for (unsigned long i = 0; i < count / 2 && bad < 20; i++) {
 		enum insn_mode mode = rnd() % 3;
 		uint8_t b[32];
@@ -277,7 +268,7 @@ static void every_row_can_be_reached(void **state)
 	uint8_t *seen = calloc(opcode_count, 1);
 	unsigned missing = 0;
 
-	rng = 99;
+	rnd_start(seed + 2);
 	/* all ModRM bytes after all opcodes, with sixteen kinds of prefixes each */
 	for (unsigned round = 0; round < 256 * 16; round++) {
 		for (unsigned op = 0; op < 256 * 4; op++) {
@@ -327,7 +318,7 @@ static void a_cut_instruction_asks_for_more_and_reads_nothing_behind_it(void **s
 
 	assert_true(page != MAP_FAILED);
 	assert_int_equal(mprotect(page + 4096, 4096, PROT_NONE), 0);
-	rng = 4711;
+	rnd_start(seed + 3);
 	for (unsigned i = 0; i < 200000; i++) {
 		enum insn_mode mode = rnd() % 3;
 		uint8_t b[32];
@@ -481,15 +472,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(text_is_intel_syntax),
 	};
 
-	seed = (uint64_t)time(NULL);
-	for (int i = 1; i + 1 < argc; i += 2) {
-		if (!strcmp(argv[i], "--count"))
-			count = strtoul(argv[i + 1], NULL, 0);
-		else if (!strcmp(argv[i], "--seed"))
-			seed = strtoull(argv[i + 1], NULL, 0);
-	}
-	printf("seed %llu\n", (unsigned long long)seed);
-	fflush(stdout);
+	seed = random_options(argc, argv, &count);
 	zydis_setup();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

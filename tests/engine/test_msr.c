@@ -13,32 +13,6 @@
 #define ONES (~0ull)
 enum { VALUES = 6 };
 
-/* RDMSR, WRMSR: 0, or -1 when the instruction raised #GP(0) */
-static int rd(uint32_t msr, uint64_t *v)
-{
-	int r;
-
-	sys.c->gpr[RCX] = msr;
-	r = RUN(0x0f, 0x32);
-	*v = (uint32_t)sys.c->gpr[RAX] | sys.c->gpr[RDX] << 32;
-	if (r != SYS_HALTED)
-		assert_int_equal(r, EXC_GP);
-	return r == SYS_HALTED ? 0 : -1;
-}
-
-static int wr(uint32_t msr, uint64_t v)
-{
-	int r;
-
-	sys.c->gpr[RCX] = msr;
-	sys.c->gpr[RAX] = (uint32_t)v;
-	sys.c->gpr[RDX] = v >> 32;
-	r = RUN(0x0f, 0x30);
-	if (r != SYS_HALTED)
-		assert_int_equal(r, EXC_GP);
-	return r == SYS_HALTED ? 0 : -1;
-}
-
 /* What is written is read back; what must not be written faults and leaves the register alone. */
 struct rule {
 	uint32_t msr;
@@ -86,14 +60,14 @@ static void msrs_take_the_values_of_the_manual_and_no_others(void **state)
 
 		sys_start(SYS_LONG, 0);
 		for (unsigned k = 0; k < r->good_count; k++) {
-			if (wr(r->msr, r->good[k]) || rd(r->msr, &v) || v != r->good[k])
+			if (!sys_wrmsr(r->msr, r->good[k]) || !sys_rdmsr(r->msr, &v) || v != r->good[k])
 				fail_msg("%s does not keep %llx", r->what, (unsigned long long)r->good[k]);
 		}
 		before = r->good[r->good_count - 1];
 		for (unsigned k = 0; k < r->bad_count; k++) {
-			if (!wr(r->msr, r->bad[k]))
+			if (sys_wrmsr(r->msr, r->bad[k]))
 				fail_msg("%s takes %llx", r->what, (unsigned long long)r->bad[k]);
-			assert_int_equal(rd(r->msr, &v), 0);
+			assert_true(sys_rdmsr(r->msr, &v));
 			assert_int_equal(v, before);
 		}
 	}
@@ -107,15 +81,15 @@ static void read_only_msrs_fault_when_written(void **state)
 
 	sys_start(SYS_LONG, 0);
 	for (unsigned i = 0; i < sizeof(msr) / sizeof(msr[0]); i++) {
-		assert_int_equal(rd(msr[i], &v), 0);
-		assert_int_equal(wr(msr[i], v), -1);
-		assert_int_equal(wr(msr[i], 0), -1);
-		assert_int_equal(rd(msr[i], &w), 0);
+		assert_true(sys_rdmsr(msr[i], &v));
+		assert_false(sys_wrmsr(msr[i], v));
+		assert_false(sys_wrmsr(msr[i], 0));
+		assert_true(sys_rdmsr(msr[i], &w));
 		assert_int_equal(v, w);
 	}
-	assert_int_equal(rd(0x3a, &v), 0);
+	assert_true(sys_rdmsr(0x3a, &v));
 	assert_int_equal(v, 1); /* locked, VMX off */
-	assert_int_equal(rd(0x8b, &v), 0);
+	assert_true(sys_rdmsr(0x8b, &v));
 	assert_true(v >> 32 && !(uint32_t)v);
 }
 
@@ -124,11 +98,11 @@ static void machine_check_has_a_control_register_and_no_banks(void **state)
 	uint64_t v;
 
 	sys_start(SYS_LONG, 0);
-	assert_int_equal(rd(0x179, &v), 0);
+	assert_true(sys_rdmsr(0x179, &v));
 	assert_int_equal(v, 0x100);
 	for (uint32_t msr = 0x400; msr < 0x480; msr++) {
-		assert_int_equal(rd(msr, &v), -1);
-		assert_int_equal(wr(msr, 0), -1);
+		assert_false(sys_rdmsr(msr, &v));
+		assert_false(sys_wrmsr(msr, 0));
 	}
 }
 
@@ -147,8 +121,8 @@ static void what_cpuid_does_not_announce_is_not_there(void **state)
 
 	sys_start(SYS_LONG, 0);
 	for (unsigned i = 0; i < sizeof(msr) / sizeof(msr[0]); i++) {
-		assert_int_equal(rd(msr[i], &v), -1);
-		assert_int_equal(wr(msr[i], 0), -1);
+		assert_false(sys_rdmsr(msr[i], &v));
+		assert_false(sys_wrmsr(msr[i], 0));
 	}
 }
 
@@ -158,10 +132,10 @@ static void pkrs_has_32_bits_where_the_model_has_it(void **state)
 
 	sys_model = "max";
 	sys_start(SYS_LONG, 0);
-	assert_int_equal(wr(0x6e1, 0xfffffffc), 0);
-	assert_int_equal(rd(0x6e1, &v), 0);
+	assert_true(sys_wrmsr(0x6e1, 0xfffffffc));
+	assert_true(sys_rdmsr(0x6e1, &v));
 	assert_int_equal(v, 0xfffffffc);
-	assert_int_equal(wr(0x6e1, 1ull << 32), -1);
+	assert_false(sys_wrmsr(0x6e1, 1ull << 32));
 	cpu_reset(sys.c, true); /* INIT leaves it, RESET does not */
 	assert_int_equal(sys.c->pkrs, 0xfffffffc);
 	cpu_reset(sys.c, false);

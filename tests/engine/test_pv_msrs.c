@@ -34,37 +34,11 @@ struct steal {
 	uint8_t preempted, pad[47];
 };
 
-/* RDMSR, WRMSR: false when the instruction raised #GP(0) */
-static bool rd(uint32_t msr, uint64_t *v)
-{
-	int r;
-
-	sys.c->gpr[RCX] = msr;
-	r = RUN(0x0f, 0x32);
-	*v = (uint32_t)sys.c->gpr[RAX] | sys.c->gpr[RDX] << 32;
-	if (r != SYS_HALTED)
-		assert_int_equal(r, EXC_GP);
-	return r == SYS_HALTED;
-}
-
-static bool wr(uint32_t msr, uint64_t v)
-{
-	int r;
-
-	sys.c->gpr[RCX] = msr;
-	sys.c->gpr[RAX] = (uint32_t)v;
-	sys.c->gpr[RDX] = v >> 32;
-	r = RUN(0x0f, 0x30);
-	if (r != SYS_HALTED)
-		assert_int_equal(r, EXC_GP);
-	return r == SYS_HALTED;
-}
-
 static bool reads_as(uint32_t msr, uint64_t v)
 {
 	uint64_t have;
 
-	return rd(msr, &have) && have == v;
+	return sys_rdmsr(msr, &have) && have == v;
 }
 
 static void start(const char *model)
@@ -137,8 +111,8 @@ static void a_model_without_kvm_hides_all_of_it(void **state)
 		assert_int_equal(out[EAX] | out[EBX] | out[ECX] | out[EDX], 0);
 	}
 	for (unsigned i = 0; i < sizeof(msrs) / sizeof(msrs[0]); i++) {
-		assert_false(rd(msrs[i], &v));
-		assert_false(wr(msrs[i], 0));
+		assert_false(sys_rdmsr(msrs[i], &v));
+		assert_false(sys_wrmsr(msrs[i], 0));
 	}
 	assert_int_equal(RUN(0x0f, 0x01, 0xc1), EXC_UD);
 	assert_int_equal(RUN(0x0f, 0x01, 0xd9), EXC_UD);
@@ -152,18 +126,18 @@ static void each_feature_can_be_hidden_alone(void **state)
 	start("v3,-kvm-steal-time");
 	cpuid_query(sys.c, 0x40000001, 0, out);
 	assert_false(out[EAX] & (1 << 5 | 1 << 9)); /* a flush is asked for in the area of stolen time */
-	assert_false(rd(STEAL_TIME, &v));
-	assert_true(rd(SYSTEM_TIME, &v));
+	assert_false(sys_rdmsr(STEAL_TIME, &v));
+	assert_true(sys_rdmsr(SYSTEM_TIME, &v));
 	start("v3,-kvmclock-old");
-	assert_false(rd(SYSTEM_TIME_OLD, &v));
-	assert_true(rd(SYSTEM_TIME, &v));
+	assert_false(sys_rdmsr(SYSTEM_TIME_OLD, &v));
+	assert_true(sys_rdmsr(SYSTEM_TIME, &v));
 	start("v3,-kvmclock");
-	assert_false(rd(SYSTEM_TIME_OLD, &v));
-	assert_false(rd(WALL_CLOCK, &v));
+	assert_false(sys_rdmsr(SYSTEM_TIME_OLD, &v));
+	assert_false(sys_rdmsr(WALL_CLOCK, &v));
 	start("v3,-kvm-pv-eoi");
-	assert_false(wr(PV_EOI, 0));
+	assert_false(sys_wrmsr(PV_EOI, 0));
 	start("v3,-hypervisor");
-	assert_false(wr(PV_EOI, 0));
+	assert_false(sys_wrmsr(PV_EOI, 0));
 	cpuid_query(sys.c, 0x40000000, 0, out);
 	assert_int_equal(out[EAX] | out[EBX], 0);
 }
@@ -177,8 +151,8 @@ static void msrs_that_are_not_announced_fault(void **state)
 	for (uint32_t msr = 0x4b564cff; msr <= 0x4b564dff; msr++) {
 		bool there = msr == WALL_CLOCK || msr == SYSTEM_TIME || msr == STEAL_TIME || msr == PV_EOI;
 
-		assert_int_equal(rd(msr, &v), there);
-		assert_int_equal(wr(msr, 0), there);
+		assert_int_equal(sys_rdmsr(msr, &v), there);
+		assert_int_equal(sys_wrmsr(msr, 0), there);
 	}
 }
 
@@ -214,18 +188,18 @@ static void the_clock_is_vm_time_and_the_same_whenever_it_was_asked_for(void **s
 	struct time_info a, b;
 
 	start("v3");
-	assert_true(wr(SYSTEM_TIME, AREA | 1));
+	assert_true(sys_wrmsr(SYSTEM_TIME, AREA | 1));
 	is_vm_time(AREA);
 	assert_true(reads_as(SYSTEM_TIME, AREA | 1));
 	assert_true(reads_as(SYSTEM_TIME_OLD, AREA | 1));
 	usleep(2000);
-	assert_true(wr(SYSTEM_TIME_OLD, (AREA + 0x100) | 1));
+	assert_true(sys_wrmsr(SYSTEM_TIME_OLD, (AREA + 0x100) | 1));
 	assert_true(reads_as(SYSTEM_TIME, (AREA + 0x100) | 1));
 	area(AREA, &a, sizeof(a));
 	area(AREA + 0x100, &b, sizeof(b));
 	assert_memory_equal(&a.tsc, &b.tsc, sizeof(a) - 8);
 	start("v3,-kvmclock-stable-bit");
-	assert_true(wr(SYSTEM_TIME, AREA | 1));
+	assert_true(sys_wrmsr(SYSTEM_TIME, AREA | 1));
 	area(AREA, &a, sizeof(a));
 	assert_int_equal(a.flags, 0);
 }
@@ -236,23 +210,23 @@ static void the_clock_goes_on_evenly_when_the_tsc_is_moved(void **state)
 	uint32_t version;
 
 	start("v3");
-	assert_true(wr(SYSTEM_TIME, AREA | 1));
+	assert_true(sys_wrmsr(SYSTEM_TIME, AREA | 1));
 	area(AREA, &t, sizeof(t));
 	version = t.version;
 	sys_poke(AREA + 29, 1, 3); /* the guest's flag "was stopped" */
-	assert_true(wr(0x3b, 1000000));
+	assert_true(sys_wrmsr(0x3b, 1000000));
 	area(AREA, &t, sizeof(t));
 	assert_int_equal(t.tsc, 1000000);
 	assert_int_equal(t.version, version + 2);
 	assert_int_equal(t.flags, 3);
 	sys_poke(AREA + 29, 1, 1);
-	assert_true(wr(0x10, 77));
+	assert_true(sys_wrmsr(0x10, 77));
 	is_vm_time(AREA);
-	assert_true(wr(SYSTEM_TIME, AREA)); /* off */
+	assert_true(sys_wrmsr(SYSTEM_TIME, AREA)); /* off */
 	area(AREA, &t, sizeof(t));
-	assert_true(wr(0x3b, 0));
+	assert_true(sys_wrmsr(0x3b, 0));
 	sys_poke(AREA, 4, t.version + 1);
-	assert_true(wr(0x3b, 5));
+	assert_true(sys_wrmsr(0x3b, 5));
 	area(AREA, &version, 4);
 	assert_int_equal(version, t.version + 1);
 }
@@ -262,7 +236,7 @@ static void the_clock_is_written_anew_when_the_vm_clock_is_set(void **state)
 	struct time_info t;
 
 	start("v3");
-	assert_true(wr(SYSTEM_TIME, AREA | 1));
+	assert_true(sys_wrmsr(SYSTEM_TIME, AREA | 1));
 	memset(&t, 0, sizeof(t));
 	t.version = 7; /* another host was at it when the VM was saved */
 	assert_int_equal(ram_write(sys.ram, AREA, &t, sizeof(t)), 0);
@@ -278,14 +252,14 @@ static void a_clock_that_is_no_memory_is_not_written(void **state)
 	start("v3");
 	make_rom();
 	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		assert_true(wr(SYSTEM_TIME, bad[i] | 1));
+		assert_true(sys_wrmsr(SYSTEM_TIME, bad[i] | 1));
 		assert_true(reads_as(SYSTEM_TIME, bad[i] | 1));
-		assert_true(wr(WALL_CLOCK, bad[i]));
-		assert_true(wr(0x3b, i));
+		assert_true(sys_wrmsr(WALL_CLOCK, bad[i]));
+		assert_true(sys_wrmsr(0x3b, i));
 	}
 	assert_true(untouched(ROM - 64, 0x200));
 	assert_true(untouched(RAM_END - 64, 64));
-	assert_true(wr(SYSTEM_TIME, (AREA + 0xff0) | 1)); /* across two frames */
+	assert_true(sys_wrmsr(SYSTEM_TIME, (AREA + 0xff0) | 1)); /* across two frames */
 	is_vm_time(AREA + 0xff0);
 }
 
@@ -297,12 +271,12 @@ static void areas_are_dirty_and_code_in_them_is_seen_to_change(void **state)
 	start("v3");
 	atomic_store(&sys.ram->frame[frame], FRAME_CODE);
 	gen = atomic_load(&sys.ram->code_gen[frame]);
-	assert_true(wr(SYSTEM_TIME, AREA | 1));
+	assert_true(sys_wrmsr(SYSTEM_TIME, AREA | 1));
 	assert_true(atomic_load(&sys.ram->frame[frame]) & FRAME_DIRTY);
 	assert_true(atomic_load(&sys.ram->code_gen[frame]) != gen);
 	atomic_store(&sys.ram->frame[frame], FRAME_CODE);
 	gen = atomic_load(&sys.ram->code_gen[frame]);
-	assert_true(wr(STEAL_TIME, AREA | 1));
+	assert_true(sys_wrmsr(STEAL_TIME, AREA | 1));
 	assert_true(atomic_load(&sys.ram->frame[frame]) & FRAME_DIRTY);
 	assert_true(atomic_load(&sys.ram->code_gen[frame]) != gen);
 }
@@ -314,12 +288,12 @@ static void the_wall_clock_is_the_boards(void **state)
 	start("v3");
 	sys.vm->clock.epoch_s = 1234567890;
 	sys_poke(AREA, 4, 4);
-	assert_true(wr(WALL_CLOCK, AREA));
+	assert_true(sys_wrmsr(WALL_CLOCK, AREA));
 	area(AREA, w, sizeof(w));
 	assert_int_equal(w[0], 6);
 	assert_int_equal(w[1], 1234567890);
 	assert_int_equal(w[2], 0);
-	assert_true(wr(WALL_CLOCK_OLD, AREA + 0x40));
+	assert_true(sys_wrmsr(WALL_CLOCK_OLD, AREA + 0x40));
 	area(AREA + 0x40, w, sizeof(w));
 	assert_int_equal(w[1], 1234567890);
 	assert_true(reads_as(WALL_CLOCK, AREA + 0x40));
@@ -329,10 +303,10 @@ static void reset_and_init_switch_the_interfaces_off(void **state)
 {
 	for (unsigned init = 0; init < 2; init++) {
 		start("v3");
-		assert_true(wr(SYSTEM_TIME, AREA | 1));
-		assert_true(wr(STEAL_TIME, (AREA + 0x40) | 1));
-		assert_true(wr(PV_EOI, (AREA + 0x80) | 1));
-		assert_true(wr(WALL_CLOCK, AREA + 0xc0));
+		assert_true(sys_wrmsr(SYSTEM_TIME, AREA | 1));
+		assert_true(sys_wrmsr(STEAL_TIME, (AREA + 0x40) | 1));
+		assert_true(sys_wrmsr(PV_EOI, (AREA + 0x80) | 1));
+		assert_true(sys_wrmsr(WALL_CLOCK, AREA + 0xc0));
 		cpu_reset(sys.c, init);
 		assert_int_equal(sys.c->pv.system_time | sys.c->pv.steal_time | sys.c->pv.eoi, 0);
 		assert_int_equal(atomic_load(&sys.vm->wall_clock_msr), init ? AREA + 0xc0 : 0);
@@ -356,21 +330,21 @@ static void reserved_bits_of_stolen_time_fault(void **state)
 {
 	start("v3");
 	for (unsigned bit = 1; bit <= 5; bit++)
-		assert_false(wr(STEAL_TIME, AREA | 1 << bit | 1));
+		assert_false(sys_wrmsr(STEAL_TIME, AREA | 1 << bit | 1));
 	assert_true(reads_as(STEAL_TIME, 0));
-	assert_true(wr(STEAL_TIME, AREA | 1));
+	assert_true(sys_wrmsr(STEAL_TIME, AREA | 1));
 	assert_true(reads_as(STEAL_TIME, AREA | 1));
 }
 
 static void a_vcpu_that_is_not_running_says_so(void **state)
 {
 	start("v3");
-	assert_true(wr(STEAL_TIME, AREA | 1));
+	assert_true(sys_wrmsr(STEAL_TIME, AREA | 1));
 	assert_int_equal(sys_peek(AREA + 16, 1), 1);
 	assert_int_equal(RUN(0x8a, 0x1c, 0x25, 0x10, 0x00, 0x10, 0x00), SYS_HALTED); /* mov bl, [AREA + 16] */
 	assert_int_equal(sys.c->gpr[RBX] & 0xff, 0);
 	assert_int_equal(sys_peek(AREA + 16, 1), 1);
-	assert_true(wr(STEAL_TIME, 0));
+	assert_true(sys_wrmsr(STEAL_TIME, 0));
 	sys_poke(AREA + 16, 1, 0x55);
 	RUN(0x90);
 	assert_int_equal(sys_peek(AREA + 16, 1), 0x55);
@@ -386,7 +360,7 @@ static void a_flush_that_was_asked_for_meanwhile_is_done_before_it_runs(void **s
 	start("v3");
 	sys_poke(AT, 4, 111);
 	sys_poke(OTHER, 4, 222);
-	assert_true(wr(STEAL_TIME, AREA | 1));
+	assert_true(sys_wrmsr(STEAL_TIME, AREA | 1));
 	assert_int_equal(RUN(LOAD_150000), SYS_HALTED);
 	assert_int_equal(sys.c->gpr[RBX], 111);
 	sys_poke(SYS_PT + (AT >> 12) * 8, 8, OTHER | 7);
@@ -424,7 +398,7 @@ static void stolen_time_is_what_the_thread_has_waited(void **state)
 	start("v3");
 	sys_poke(AREA, 8, 1000000000000);
 	before = run_delay();
-	assert_true(wr(STEAL_TIME, AREA | 1));
+	assert_true(sys_wrmsr(STEAL_TIME, AREA | 1));
 	begin = run_delay();
 	for (unsigned i = 0; i < 40; i++) {
 		sys.c->gpr[RCX] = 1000000;
@@ -451,7 +425,7 @@ static void stolen_time_that_is_no_memory_is_not_written(void **state)
 	start("v3");
 	make_rom();
 	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		assert_true(wr(STEAL_TIME, bad[i] | 1));
+		assert_true(sys_wrmsr(STEAL_TIME, bad[i] | 1));
 		RUN(0x90);
 	}
 	assert_true(untouched(ROM, 64));
@@ -573,10 +547,10 @@ static void the_state_has_what_the_guest_has_set_up(void **state)
 	struct vcpu_state *s;
 
 	start("v3");
-	assert_true(wr(SYSTEM_TIME, AREA | 1));
-	assert_true(wr(WALL_CLOCK, AREA + 0x40));
-	assert_true(wr(STEAL_TIME, (AREA + 0x80) | 1));
-	assert_true(wr(PV_EOI, (AREA + 0xc0) | 1));
+	assert_true(sys_wrmsr(SYSTEM_TIME, AREA | 1));
+	assert_true(sys_wrmsr(WALL_CLOCK, AREA + 0x40));
+	assert_true(sys_wrmsr(STEAL_TIME, (AREA + 0x80) | 1));
+	assert_true(sys_wrmsr(PV_EOI, (AREA + 0xc0) | 1));
 	s = get();
 	assert_int_equal(s->pv_called, 0);
 	free(s);

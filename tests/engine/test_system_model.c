@@ -9,14 +9,6 @@
 
 enum { EAX, EBX, ECX, EDX };
 
-static const uint32_t *leaf(uint32_t n, uint32_t sub)
-{
-	static uint32_t out[4];
-
-	cpuid_query(sys.c, n, sub, out);
-	return out;
-}
-
 /* --- CPUID --- */
 
 static void vendor_family_and_model_are_those_that_need_no_mitigation(void **state)
@@ -25,14 +17,14 @@ static void vendor_family_and_model_are_those_that_need_no_mitigation(void **sta
 	const uint32_t *r;
 
 	sys_start(SYS_LONG, 0);
-	r = leaf(0, 0);
+	r = sys_cpuid(0, 0);
 	memcpy(vendor, &r[EBX], 4);
 	memcpy(vendor + 4, &r[EDX], 4);
 	memcpy(vendor + 8, &r[ECX], 4);
 	assert_string_equal(vendor, "GenuineIntel");
 	assert_true(r[EAX] >= 0x16);
-	assert_int_equal(leaf(1, 0)[EAX] >> 8 & 15, 6);
-	assert_int_equal((leaf(1, 0)[EAX] >> 4 & 15) | (leaf(1, 0)[EAX] >> 12 & 0xf0), 0x36);
+	assert_int_equal(sys_cpuid(1, 0)[EAX] >> 8 & 15, 6);
+	assert_int_equal((sys_cpuid(1, 0)[EAX] >> 4 & 15) | (sys_cpuid(1, 0)[EAX] >> 12 & 0xf0), 0x36);
 }
 
 static void v3_level_features_are_all_there(void **state)
@@ -50,7 +42,7 @@ static void v3_level_features_are_all_there(void **state)
 
 	sys_start(SYS_LONG, 0);
 	for (unsigned i = 0; i < sizeof(t) / sizeof(t[0]); i++)
-		assert_true(leaf(t[i].leaf, 0)[t[i].reg] >> t[i].bit & 1);
+		assert_true(sys_cpuid(t[i].leaf, 0)[t[i].reg] >> t[i].bit & 1);
 }
 
 static void the_other_features_of_the_model_are_there_and_no_more(void **state)
@@ -59,46 +51,46 @@ static void the_other_features_of_the_model_are_there_and_no_more(void **state)
 	sys.c->cr4 |= CR4_OSXSAVE;
 	/* SSE3 PCLMUL SSSE3 FMA CX16 PCID SSE4.1 SSE4.2 x2APIC MOVBE POPCNT TSC-deadline AES XSAVE OSXSAVE AVX F16C
 	 * RDRAND, hypervisor */
-	assert_int_equal(leaf(1, 0)[ECX], 0xfffa3203 & ~(1u << 18));
+	assert_int_equal(sys_cpuid(1, 0)[ECX], 0xfffa3203 & ~(1u << 18));
 	/* all but PN, DS, ACPI, SS, HTT, TM, PBE */
-	assert_int_equal(leaf(1, 0)[EDX], 0x078bfbff);
+	assert_int_equal(sys_cpuid(1, 0)[EDX], 0x078bfbff);
 	/* FSGSBASE TSC_ADJUST BMI1 AVX2 SMEP BMI2 ERMS INVPCID FCS RDSEED ADX SMAP SHA */
-	assert_int_equal(leaf(7, 0)[EBX], 0x201c27ab);
-	assert_int_equal(leaf(7, 0)[ECX], 1 << 2 | 1 << 22);
-	assert_int_equal(leaf(7, 0)[EDX], 1 << 4 | 1 << 29);
-	assert_int_equal(leaf(7, 1)[EAX] | leaf(7, 1)[EBX] | leaf(7, 1)[EDX], 0);
-	assert_int_equal(leaf(0xd, 1)[EAX], 15);
-	assert_int_equal(leaf(0x80000001, 0)[ECX], 0x21);
-	assert_int_equal(leaf(0x80000001, 0)[EDX], 0x2c100800);
-	assert_int_equal(leaf(0x80000007, 0)[EDX], 1 << 8);
-	assert_int_equal(leaf(0x80000008, 0)[EAX], 46 | 48 << 8);
+	assert_int_equal(sys_cpuid(7, 0)[EBX], 0x201c27ab);
+	assert_int_equal(sys_cpuid(7, 0)[ECX], 1 << 2 | 1 << 22);
+	assert_int_equal(sys_cpuid(7, 0)[EDX], 1 << 4 | 1 << 29);
+	assert_int_equal(sys_cpuid(7, 1)[EAX] | sys_cpuid(7, 1)[EBX] | sys_cpuid(7, 1)[EDX], 0);
+	assert_int_equal(sys_cpuid(0xd, 1)[EAX], 15);
+	assert_int_equal(sys_cpuid(0x80000001, 0)[ECX], 0x21);
+	assert_int_equal(sys_cpuid(0x80000001, 0)[EDX], 0x2c100800);
+	assert_int_equal(sys_cpuid(0x80000007, 0)[EDX], 1 << 8);
+	assert_int_equal(sys_cpuid(0x80000008, 0)[EAX], 46 | 48 << 8);
 }
 
 static void osxsave_apic_and_syscall_bits_follow_the_state(void **state)
 {
 	sys_start(SYS_LONG, 0);
-	assert_false(leaf(1, 0)[ECX] >> 27 & 1);
+	assert_false(sys_cpuid(1, 0)[ECX] >> 27 & 1);
 	sys.c->cr4 |= CR4_OSXSAVE;
-	assert_true(leaf(1, 0)[ECX] >> 27 & 1);
-	assert_true(leaf(1, 0)[EDX] >> 9 & 1);
+	assert_true(sys_cpuid(1, 0)[ECX] >> 27 & 1);
+	assert_true(sys_cpuid(1, 0)[EDX] >> 9 & 1);
 	sys.c->apic_base &= ~(uint64_t)MSR_APIC_BASE_EN;
-	assert_false(leaf(1, 0)[EDX] >> 9 & 1);
-	assert_true(leaf(0x80000001, 0)[EDX] >> 11 & 1);
+	assert_false(sys_cpuid(1, 0)[EDX] >> 9 & 1);
+	assert_true(sys_cpuid(0x80000001, 0)[EDX] >> 11 & 1);
 	sys.c->mode = INSN_MODE32;
-	assert_false(leaf(0x80000001, 0)[EDX] >> 11 & 1);
+	assert_false(sys_cpuid(0x80000001, 0)[EDX] >> 11 & 1);
 }
 
 static void xsave_sizes_follow_xcr0(void **state)
 {
 	sys_start(SYS_LONG, 0);
-	assert_int_equal(leaf(0xd, 0)[EBX], 576);
-	assert_int_equal(leaf(0xd, 0)[ECX], 832);
+	assert_int_equal(sys_cpuid(0xd, 0)[EBX], 576);
+	assert_int_equal(sys_cpuid(0xd, 0)[ECX], 832);
 	sys.c->xcr0 = 7;
-	assert_int_equal(leaf(0xd, 0)[EBX], 832);
-	assert_int_equal(leaf(0xd, 1)[EBX], 832);
-	assert_int_equal(leaf(0xd, 2)[EAX], 256);
-	assert_int_equal(leaf(0xd, 2)[EBX], 576);
-	assert_int_equal(leaf(0xd, 3)[EAX], 0);
+	assert_int_equal(sys_cpuid(0xd, 0)[EBX], 832);
+	assert_int_equal(sys_cpuid(0xd, 1)[EBX], 832);
+	assert_int_equal(sys_cpuid(0xd, 2)[EAX], 256);
+	assert_int_equal(sys_cpuid(0xd, 2)[EBX], 576);
+	assert_int_equal(sys_cpuid(0xd, 3)[EAX], 0);
 }
 
 static void topology_counts_every_vcpu_as_a_core(void **state)
@@ -108,15 +100,15 @@ static void topology_counts_every_vcpu_as_a_core(void **state)
 		unsigned width;
 
 		sys.vm->count = n;
-		assert_int_equal(leaf(0xb, 0)[EBX], 1);
-		assert_int_equal(leaf(0xb, 0)[ECX], 1 << 8);
-		assert_int_equal(leaf(0xb, 1)[EBX], n);
-		assert_int_equal(leaf(0xb, 1)[ECX], (2 << 8) | 1);
-		width = leaf(0xb, 1)[EAX];
+		assert_int_equal(sys_cpuid(0xb, 0)[EBX], 1);
+		assert_int_equal(sys_cpuid(0xb, 0)[ECX], 1 << 8);
+		assert_int_equal(sys_cpuid(0xb, 1)[EBX], n);
+		assert_int_equal(sys_cpuid(0xb, 1)[ECX], (2 << 8) | 1);
+		width = sys_cpuid(0xb, 1)[EAX];
 		assert_true(1u << width >= n && (n == 1 || 1u << (width - 1) < n));
-		assert_int_equal(leaf(0xb, 2)[ECX], 2);
-		assert_int_equal(leaf(4, 0)[EAX] >> 26, (1u << width) - 1);
-		assert_int_equal(leaf(1, 0)[EDX] >> 28 & 1, n > 1);
+		assert_int_equal(sys_cpuid(0xb, 2)[ECX], 2);
+		assert_int_equal(sys_cpuid(4, 0)[EAX] >> 26, (1u << width) - 1);
+		assert_int_equal(sys_cpuid(1, 0)[EDX] >> 28 & 1, n > 1);
 	}
 	sys.vm->count = 1;
 }
@@ -133,13 +125,13 @@ static void tsc_ratio_gives_the_frequency_in_linuxs_32_bit_arithmetic(void **sta
 		double exact;
 
 		sys.vm->clock.tsc_hz = hz[i];
-		r = leaf(0x15, 0);
+		r = sys_cpuid(0x15, 0);
 		assert_int_equal(r[ECX], 25000000);
 		khz = r[ECX] / 1000 * r[EBX] / r[EAX];
 		assert_in_range(khz, hz[i] / 1000 - 1, hz[i] / 1000 + 1);
 		exact = 25e6 * r[EBX] / r[EAX] / (double)hz[i] - 1;
 		assert_true(exact < 2e-8 && exact > -2e-8);
-		assert_int_equal(leaf(0x16, 0)[EAX], (hz[i] + 500000) / 1000000);
+		assert_int_equal(sys_cpuid(0x16, 0)[EAX], (hz[i] + 500000) / 1000000);
 	}
 }
 
@@ -148,10 +140,10 @@ static void leaves_out_of_range_answer_like_the_highest_basic_leaf(void **state)
 	uint32_t top[4];
 
 	sys_start(SYS_LONG, 0);
-	memcpy(top, leaf(0x16, 0), sizeof(top));
-	assert_memory_equal(leaf(0x17, 0), top, sizeof(top));
-	assert_memory_equal(leaf(0x80000009, 0), top, sizeof(top));
-	assert_int_equal(leaf(0x40000011, 0)[EAX], 0); /* beyond the hypervisor's */
+	memcpy(top, sys_cpuid(0x16, 0), sizeof(top));
+	assert_memory_equal(sys_cpuid(0x17, 0), top, sizeof(top));
+	assert_memory_equal(sys_cpuid(0x80000009, 0), top, sizeof(top));
+	assert_int_equal(sys_cpuid(0x40000011, 0)[EAX], 0); /* beyond the hypervisor's */
 }
 
 /* --- MSRs --- */

@@ -1,54 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * What the translator is told of a run of instructions, for random ones, under the interpreter (interp_rig.h): each access
- * to memory has to lie where the analysis said, and programs that differ in nothing but dead flags have to run alike. The
- * first argument is the number of rounds.
+ * to memory has to lie where the analysis said, and programs that differ in nothing but dead flags have to run alike. A
+ * longer run: --count N (rounds), --seed N.
  */
 #include "interp_rig.h"
 
-#include "engine/soft/translate/analyse.h"
+#include "analyse_rig.h"
+#include "random.h"
 
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <setjmp.h>
-#include <cmocka.h>
-
-enum { RANGE = 256 };
-static unsigned rounds = 20000;
-static struct trace t;
-
-static bool add_bytes(const uint8_t *code, size_t len)
-{
-	struct trace_insn *ti = &t.insn[t.count];
-
-	memset(ti, 0xee, sizeof(*ti)); /* nothing of it may be left */
-	ti->at = t.bytes;
-	if (insn_decode(code, len, INSN_MODE64, &ti->in) != (int)len)
-		return false;
-	t.count++;
-	t.bytes = (uint16_t)(t.bytes + len);
-	return true;
-}
-
-/* --- random numbers --- */
-
-static uint64_t seed = 0x243f6a8885a308d3;
-
-static uint64_t rnd(void)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return seed * 0x2545f4914f6cdd1d;
-}
-
-static unsigned below(unsigned n)
-{
-	return (unsigned)(rnd() >> 33) % n;
-}
+static unsigned long rounds = 20000;
 
 /* --- memory: the interpreter sees every access --- */
 
@@ -477,7 +438,6 @@ int main(int argc, char **argv)
 		cmocka_unit_test(all_accesses_of_random_runs_lie_in_their_ranges),
 	};
 
-	if (argc > 1)
-		rounds = (unsigned)strtoul(argv[1], NULL, 0);
+	random_options(argc, argv, &rounds);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,20 +15,14 @@
 #include <string.h>
 #include <cmocka.h>
 
-enum { FRAME = SYS_DATA >> FRAME_SHIFT, MODE = 7, BLOCK_CODE = 48, NEVER_HOT = 1000000 };
+enum { FRAME = SYS_DATA >> FRAME_SHIFT, MODE = 7, BLOCK_CODE = 48 };
 enum { P = 1, W = 2, U = 4, PS = 0x80, G = 0x100 };
 
 static struct translator *tr;
 
-/* A machine whose code is never hot: the interpreter runs it, under the translator's rules. */
 static struct cpu *start(unsigned cpl)
 {
-	struct soft_tuning tuning = SOFT_TUNING_DEFAULT;
-
-	sys_start(SYS_LONG, cpl);
-	tuning.hot = NEVER_HOT;
-	tuning.cache_kib = 256;
-	assert_int_equal(soft_vm_translate(sys.vm, &tuning), 0);
+	sys_start_cold(cpl, 256);
 	tr = sys.vm->tr;
 	return sys.c;
 }
@@ -489,11 +483,6 @@ static uint32_t lookup(uint64_t rip)
 	return j->neg_rip + rip == 0 ? (uint32_t)(j->code - (uint64_t)(uintptr_t)tr->rx) : 0;
 }
 
-static void pte(uint64_t linear, uint64_t entry)
-{
-	sys_poke(SYS_PT + (linear >> 12) * 8, 8, entry);
-}
-
 static void empty_jump_cache_has_no_address(void **state)
 {
 	start(0);
@@ -563,15 +552,21 @@ static void invlpg_anywhere_in_a_large_page_drops_its_entries(void **state)
 	assert_int_equal(lookup(LARGE + SYS_CODE), 0);
 }
 
-static void cr3_load_keeps_global_supervisor_code_only(void **state)
+/* Entries 1 in SYS_CODE, and 2 in SYS_HANDLER, whose page is global. */
+static void start_with_a_global_page(unsigned cpl)
 {
-	start(0);
+	start(cpl);
 	sys.c->cr4 |= CR4_PGE;
-	pte(SYS_HANDLER, SYS_HANDLER | P | W | U | G);
+	sys_pte(SYS_HANDLER, SYS_HANDLER | P | W | U | G);
 	mmu_flush_all(sys.c);
 	jumps_open(sys.c);
 	set(SYS_CODE, 1);
 	set(SYS_HANDLER, 2);
+}
+
+static void cr3_load_keeps_global_supervisor_code_only(void **state)
+{
+	start_with_a_global_page(0);
 	mmu_load_cr3(sys.c, SYS_PML4);
 	assert_int_equal(lookup(SYS_CODE), 0);
 	assert_int_equal(lookup(SYS_HANDLER), 2);
@@ -581,13 +576,7 @@ static void cr3_load_keeps_global_supervisor_code_only(void **state)
 
 static void cr3_load_drops_user_code(void **state)
 {
-	start(3);
-	sys.c->cr4 |= CR4_PGE;
-	pte(SYS_HANDLER, SYS_HANDLER | P | W | U | G);
-	mmu_flush_all(sys.c);
-	jumps_open(sys.c);
-	set(SYS_CODE, 1);
-	set(SYS_HANDLER, 2);
+	start_with_a_global_page(3);
 	mmu_load_cr3(sys.c, SYS_PML4);
 	assert_int_equal(lookup(SYS_CODE), 0);
 	assert_int_equal(lookup(SYS_HANDLER), 0);
@@ -647,7 +636,7 @@ static void levels_and_ac_do_not_see_each_others_entries(void **state)
 {
 	start(0);
 	sys.c->cr4 |= CR4_SMAP;
-	pte(SYS_CODE, SYS_CODE | P | W);
+	sys_pte(SYS_CODE, SYS_CODE | P | W);
 	mmu_flush_all(sys.c);
 	cpu_mode_changed(sys.c);
 	jumps_open(sys.c);

@@ -9,6 +9,7 @@
  */
 #include "engine/soft/translate/code.h"
 #include "engine/vcpu_state.h"
+#include "random.h"
 #include "zydis_peer.h"
 
 #include <setjmp.h>
@@ -16,23 +17,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <cmocka.h>
 
-static unsigned count = 100;
+static unsigned long count = 100;
 static uint64_t seed;
-static uint64_t rng;
-
-static uint64_t rnd(void)
-{
-	rng ^= rng << 13;
-	rng ^= rng >> 7;
-	rng ^= rng << 17;
-	return (rng * 0x2545f4914f6cdd1dull) >> 8;
-}
-
-static bool one_in(unsigned n) { return rnd() % n == 0; }
 
 /* --- guest instructions of a row --- */
 
@@ -464,7 +453,7 @@ static void every_row_is_encoded_with_other_operands_or_refused_as_promised(void
 {
 	unsigned bad = 0, rows = 0;
 
-	rng = 88172645463325252ull ^ seed * 0x9e3779b97f4a7c15ull;
+	rnd_start(seed);
 	for (unsigned row = 0; row < opcode_count && bad < 20; row++) {
 		const struct opcode *op = &opcode_table[row];
 		bool has_mem = op->attr & OP_MODRM ? op->mod < 2 : op->attr & OP_MOFFS;
@@ -690,15 +679,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_full_area_stays_as_it_is),
 	};
 
-	seed = (uint64_t)time(NULL);
-	for (int i = 1; i + 1 < argc; i += 2) {
-		if (!strcmp(argv[i], "--count"))
-			count = (unsigned)strtoul(argv[i + 1], NULL, 0);
-		else if (!strcmp(argv[i], "--seed"))
-			seed = strtoull(argv[i + 1], NULL, 0);
-	}
-	printf("seed %llu\n", (unsigned long long)seed);
-	fflush(stdout);
+	seed = random_options(argc, argv, &count);
 	zydis_setup();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,9 +5,11 @@
  *
  * A case is run as it is, and again with other values in whatever the analysis says is not read: registers, and flags that are dead
  * for a random choice of flags that are wanted afterwards. Nothing else may come out differently, and
- * what is said to be not written has to be what it was. The first argument is the number of cases, the second a seed.
+ * what is said to be not written has to be what it was. --count N is the number of cases, --seed N
+ * makes the same ones again.
  */
 #include "difftest/difftest.h"
+#include "random.h"
 
 #include "engine/soft/translate/analyse.h"
 
@@ -22,19 +24,10 @@
 
 enum { VARIANTS = 3, CASES = DT_BATCH / VARIANTS };
 
-static uint64_t seed = 1, count = 60000;
+static uint64_t seed;
+static unsigned long count = 60000;
 static unsigned kinds = 1u << DT_KIND_64;
 static bool low_pages;
-static uint64_t rng;
-
-static uint64_t rnd(void)
-{
-	rng ^= rng << 13;
-	rng ^= rng >> 7;
-	rng ^= rng << 17;
-	return rng * 0x2545f4914f6cdd1d;
-}
-
 /* What the analysis says of a case. */
 struct facts {
 	struct trace trace;
@@ -179,8 +172,7 @@ static unsigned run_batch(uint64_t first, unsigned *wrong)
 {
 	unsigned n = 0;
 
-	rng = (seed + 1) * 0x9e3779b97f4a7c15ull ^ first;
-	rng |= !rng;
+	rnd_start(seed ^ first << 32);
 	for (unsigned i = 0; i < CASES; i++) {
 		struct dt_case *c = &cases[n * VARIANTS];
 
@@ -281,9 +273,6 @@ int main(int argc, char **argv)
 		cmocka_unit_test(flags_dead_before_straight_lines_do_not_matter),
 	};
 
-	if (argc > 1)
-		count = strtoull(argv[1], NULL, 0);
-	if (argc > 2)
-		seed = strtoull(argv[2], NULL, 0);
+	seed = random_options(argc, argv, &count);
 	return cmocka_run_group_tests(tests, start, finish);
 }

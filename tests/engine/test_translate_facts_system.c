@@ -4,6 +4,7 @@
  * the interpreter. Registers and dead flags that the analysis says are not read get other values, and may not
  * change anything; registers that are not written stay.
  */
+#include "random.h"
 #include "system_rig.h"
 
 #include "engine/soft/translate/analyse.h"
@@ -102,16 +103,6 @@ static const struct code {
 	{ 3, { 0x0f, 0xc7, 0x1b } },	   /* xrstors [rbx] */
 	{ 3, { 0x0f, 0xc7, 0x2b } },	   /* xsaves [rbx] */
 };
-
-static uint64_t rng = 0x452821e638d01377;
-
-static uint64_t rnd(void)
-{
-	rng ^= rng << 13;
-	rng ^= rng >> 7;
-	rng ^= rng << 17;
-	return rng * 0x2545f4914f6cdd1d;
-}
 
 struct state {
 	uint64_t gpr[16], rflags, rip;
@@ -262,11 +253,12 @@ static void registers_and_flags_not_read_do_not_matter_and_those_not_written_sta
 	}
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	static const struct CMUnitTest tests[] = {
 		TEST(registers_and_flags_not_read_do_not_matter_and_those_not_written_stay),
 	};
 
+	random_options(argc, argv, NULL);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,49 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Translation slots and the stack window: what they may show, and what takes it from them
- * (src/engine/soft/translate/cache.h).
+ * (src/engine/soft/translate/cache.h). What other vCPUs take is in test_translate_withdraw.c.
  */
+#include "slots_rig.h"
 #include "system_rig.h"
 
 #include "engine/soft/mmu/mmu.h"
 #include "engine/soft/mmu/tlb.h"
 #include "engine/soft/translate/cache.h"
 
-#include <pthread.h>
-#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
 
-enum { FRAME = SYS_DATA >> FRAME_SHIFT, NEVER_HOT = 1000000, SLOT = 7 };
+enum { FRAME = SYS_DATA >> FRAME_SHIFT, SLOT = 7 };
 enum { P = 1, W = 2, U = 4, PS = 0x80, G = 0x100 };
 
 static struct translator *tr;
 
 static struct cpu *start(unsigned cpl)
 {
-	struct soft_tuning tuning = SOFT_TUNING_DEFAULT;
-
-	sys_start(SYS_LONG, cpl);
-	tuning.hot = NEVER_HOT;
-	assert_int_equal(soft_vm_translate(sys.vm, &tuning), 0);
+	sys_start_cold(cpl, 64 << 10);
 	tr = sys.vm->tr;
 	return sys.c;
-}
-
-static void pte(uint64_t linear, uint64_t entry)
-{
-	sys_poke(SYS_PT + (linear >> 12) * 8, 8, entry);
-}
-
-/* The host address at which emitted code would make an access at @linear through slot @n; NULL: it would leave. */
-static uint8_t *through(struct cpu *c, unsigned n, uint64_t linear)
-{
-	const struct slot *s = &c->slot[n];
-
-	return linear - s->base < s->limit ? (uint8_t *)(uintptr_t)(linear + s->addend) : NULL;
 }
 
 static bool load(uint64_t linear, unsigned size)
@@ -62,8 +43,6 @@ static uint8_t *ram_at(uint64_t offset)
 {
 	return sys.ram->host + offset;
 }
-
-enum { PAGE0 = 0x30000, GLOBAL0 = 0x31000, PAGE1 = 0x32000, GLOBAL1 = 0x33000 };
 
 /* --- filling --- */
 
@@ -122,8 +101,8 @@ static void pages_apart_in_memory_are_shown_side_by_side(void **state)
 	struct cpu *c = start(0);
 	uint64_t seen;
 
-	pte(PAGE0, (PAGE0 + 0x5000) | P | W | U);
-	pte(PAGE0 + 0x1000, (PAGE0 + 0x2000) | P | W | U);
+	sys_pte(PAGE0, (PAGE0 + 0x5000) | P | W | U);
+	sys_pte(PAGE0 + 0x1000, (PAGE0 + 0x2000) | P | W | U);
 	mmu_flush_all(c);
 	memcpy(ram_at(PAGE0 + 0x5ffc), "abcd", 4);
 	memcpy(ram_at(PAGE0 + 0x2000), "efgh", 4);
@@ -159,8 +138,8 @@ static void pair_whose_place_is_taken_is_shown_no_more(void **state)
 
 			if (a == b)
 				continue;
-			pte(PAGE0, fa | P | W | U);
-			pte(PAGE0 + 0x1000, fb | P | W | U);
+			sys_pte(PAGE0, fa | P | W | U);
+			sys_pte(PAGE0 + 0x1000, fb | P | W | U);
 			mmu_flush_page(c, PAGE0);
 			mmu_flush_page(c, PAGE0 + 0x1000);
 			memcpy(ram_at(fa + 0xffc), &a, 4);
@@ -365,7 +344,7 @@ static void stack_window_goes_with_view_and_space(void **state)
 	struct cpu *c = start(0);
 
 	c->cr4 |= CR4_SMAP | CR4_PCIDE;
-	pte(SYS_STACK - 0x1000, (SYS_STACK - 0x1000) | P | W);
+	sys_pte(SYS_STACK - 0x1000, (SYS_STACK - 0x1000) | P | W);
 	mmu_flush_all(c);
 	cpu_mode_changed(c);
 	for (unsigned i = 0; i < 3; i++) {
@@ -394,7 +373,7 @@ static void each_view_finds_its_stack_window_again(void **state)
 	uint64_t bias;
 
 	c->cr4 |= CR4_SMAP;
-	pte(SYS_STACK - 0x1000, (SYS_STACK - 0x1000) | P | W);
+	sys_pte(SYS_STACK - 0x1000, (SYS_STACK - 0x1000) | P | W);
 	mmu_flush_all(c);
 	cpu_mode_changed(c);
 	mmu_store(c, SEG_SS, SYS_STACK - 8, 8, 0);
@@ -430,7 +409,7 @@ static void stack_window_shows_two_pages_for_a_frame_in_both(void **state)
 		const uint64_t rsp = PAGE1 + 0x10;
 		uint64_t first = apart ? PAGE0 + 0x5000 : PAGE1 - 0x1000;
 
-		pte(PAGE1 - 0x1000, first | P | W | U);
+		sys_pte(PAGE1 - 0x1000, first | P | W | U);
 		mmu_flush_all(c);
 		mmu_probe(c, SEG_SS, PAGE1 - 8, 16, MMU_WRITE);
 		for (unsigned i = 0; i < 8 && !stack_fill(c, rsp, -0x20, 0x20); i++)
@@ -463,8 +442,8 @@ static struct cpu *four_slots(void)
 	struct cpu *c = start(0);
 
 	c->cr4 |= CR4_PGE;
-	pte(GLOBAL0, GLOBAL0 | P | W | U | G);
-	pte(GLOBAL1, GLOBAL1 | P | W | U | G);
+	sys_pte(GLOBAL0, GLOBAL0 | P | W | U | G);
+	sys_pte(GLOBAL1, GLOBAL1 | P | W | U | G);
 	mmu_flush_all(c);
 	for (unsigned i = 0; i < 4; i++) {
 		mmu_probe(c, SEG_DS, PAGE0 + i * 0x1000, 8, MMU_WRITE);
@@ -575,7 +554,7 @@ static void key_that_loses_a_right_takes_slots_with_it(void **state)
 	sys_model = "max";
 	c = start(3);
 	c->cr4 |= CR4_PKE;
-	pte(PAGE0, PAGE0 | P | W | U | 5ull << 59);
+	sys_pte(PAGE0, PAGE0 | P | W | U | 5ull << 59);
 	mmu_flush_all(c);
 	cpu_mode_changed(c);
 	assert_true(store(PAGE0, 8));
@@ -619,212 +598,6 @@ static void dirty_log_sees_stores_again_once_it_is_started(void **state)
 	assert_true(sys.ram->frame[PAGE0 >> FRAME_SHIFT] & FRAME_DIRTY);
 }
 
-/* --- withdrawing, with two vCPUs --- */
-
-static struct {
-	struct ram *ram;
-	struct soft_vm *vm;
-	struct run_page *run[2];
-} two;
-
-/* Protected mode without paging. */
-static void flat(struct cpu *c)
-{
-	c->cr0 = CR0_PE | CR0_ET;
-	for (unsigned i = 0; i < SEG_COUNT; i++)
-		c->seg[i] = (struct vcpu_segment){ .limit = ~0u, .attr = 0xc093 };
-	c->seg[SEG_CS].attr = 0xc09b;
-	cpu_mode_changed(c);
-}
-
-static void start_two(void)
-{
-	struct soft_tuning tuning = SOFT_TUNING_DEFAULT;
-	struct vm_clock clock;
-	struct error err;
-
-	vm_clock_init(&clock);
-	vm_clock_resume(&clock);
-	for (unsigned i = 0; i < 2; i++) {
-		two.run[i] = aligned_alloc(4096, 4096);
-		memset(two.run[i], 0, 4096);
-	}
-	assert_int_equal(ram_create(2 << 20, NULL, &two.ram, &err), 0);
-	assert_int_equal(ram_set_slot(two.ram, 0, &(struct ram_slot){ .size = 2 << 20 }), 0);
-	assert_int_equal(soft_vm_create(two.ram, cpu_model_find(NULL), 2, &clock, two.run, &two.vm), 0);
-	assert_int_equal(soft_vm_translate(two.vm, &tuning), 0);
-	flat(two.vm->cpu[0]);
-	flat(two.vm->cpu[1]);
-}
-
-static int finish_two(void **state)
-{
-	soft_vm_destroy(two.vm);
-	ram_destroy(two.ram);
-	free(two.run[0]);
-	free(two.run[1]);
-	memset(&two, 0, sizeof(two));
-	return 0;
-}
-
-static bool fill(struct cpu *c, unsigned n, uint64_t linear, bool write)
-{
-	mmu_probe(c, SEG_DS, linear, 8, write ? MMU_WRITE : MMU_READ);
-	return slot_fill(c, n, linear, 8, write);
-}
-
-/* On a thread that runs both vCPUs by turns. */
-static void watch(struct cpu *c, uint64_t frame)
-{
-	cache_watch_frame(c, frame);
-	atomic_store(&c->parked, 1);
-}
-
-static void code_takes_storing_slots_of_all_vcpus(void **state)
-{
-	struct cpu *a, *b;
-
-	start_two();
-	a = two.vm->cpu[0];
-	b = two.vm->cpu[1];
-	assert_true(fill(a, 0, PAGE0, true));
-	assert_true(fill(a, 1, PAGE0 + 8, false));
-	assert_true(fill(a, 2, PAGE1, true));
-	assert_true(fill(b, 0, PAGE0, true));
-	assert_true(fill(b, 1, PAGE1, true));
-	mmu_probe(b, SEG_SS, PAGE0, 8, MMU_WRITE);
-	assert_true(stack_fill(b, PAGE0 + 0x800, -8, 8));
-	watch(a, PAGE0 >> FRAME_SHIFT);
-	assert_int_equal(a->slot[0].limit, 0);
-	assert_int_not_equal(a->slot[1].limit, 0);
-	assert_int_not_equal(a->slot[2].limit, 0);
-	assert_int_equal(b->slot[0].limit, 0);
-	assert_int_not_equal(b->slot[1].limit, 0);
-	assert_false(b->t.stack_valid);
-	assert_int_equal(two.vm->tr->withdrawals, 1);
-	/* Slots that stay are known to later withdrawals; frames that nobody stores to cost none. */
-	watch(b, (PAGE1 >> FRAME_SHIFT) + 7);
-	assert_int_equal(two.vm->tr->withdrawals, 1);
-	watch(b, PAGE1 >> FRAME_SHIFT);
-	assert_int_equal(two.vm->tr->withdrawals, 2);
-	assert_int_equal(a->slot[2].limit, 0);
-	assert_int_equal(b->slot[1].limit, 0);
-	/* So is a stack window. */
-	mmu_probe(b, SEG_SS, GLOBAL0, 8, MMU_WRITE);
-	assert_true(stack_fill(b, GLOBAL0 + 0x800, -8, 8));
-	assert_true(fill(a, 0, GLOBAL1, true));
-	watch(a, GLOBAL1 >> FRAME_SHIFT);
-	assert_true(b->t.stack_valid);
-	watch(a, GLOBAL0 >> FRAME_SHIFT);
-	assert_false(b->t.stack_valid);
-}
-
-static void withdrawal_of_one_frame_forgets_marks_of_slots_that_are_gone(void **state)
-{
-	struct cpu *a;
-
-	start_two();
-	a = two.vm->cpu[0];
-	assert_true(fill(a, 0, PAGE0, true));
-	assert_true(fill(a, 1, PAGE1, true));
-	mmu_flush_all(a);
-	assert_true(fill(a, 0, PAGE0, true));
-	watch(a, PAGE0 >> FRAME_SHIFT);
-	watch(a, PAGE1 >> FRAME_SHIFT);
-	assert_int_equal(two.vm->tr->withdrawals, 1);
-	/* Epochs of marks come round. */
-	for (unsigned i = 0; i < 600; i++) {
-		cache_frame_written(two.vm->tr, PAGE0 >> FRAME_SHIFT);
-		assert_true(fill(a, 0, PAGE0, true));
-		assert_true(fill(a, 1, GLOBAL0, true));
-		watch(a, PAGE0 >> FRAME_SHIFT);
-		assert_int_equal(a->slot[0].limit, 0);
-		assert_int_not_equal(a->slot[1].limit, 0);
-	}
-	assert_int_equal(two.vm->tr->withdrawals, 601);
-}
-
-/*
- * One thread stores through its slot as translated code does, without a look at the frame's byte; the other makes code of the frame, reads
- * it, and then looks whether it was told of every store after.
- */
-enum { ROUNDS = 20000 };
-static _Atomic bool stop;
-
-/* What the run loop does between two blocks. */
-static void look_after_requests(struct cpu *c)
-{
-	if (!atomic_load(&c->req))
-		return;
-	atomic_store(&c->req, 0);
-	atomic_store(&c->parked, 1);
-	while (atomic_load(&c->vm->world_wanted))
-		sched_yield();
-	atomic_store(&c->parked, 0);
-	while (atomic_load(&c->vm->world_wanted)) {
-		atomic_store(&c->parked, 1);
-		while (atomic_load(&c->vm->world_wanted))
-			sched_yield();
-		atomic_store(&c->parked, 0);
-	}
-}
-
-static void *storing(void *opaque)
-{
-	struct cpu *c = opaque;
-	uint32_t value = 0;
-
-	atomic_store(&c->parked, 0);
-	while (!atomic_load(&stop)) {
-		uint8_t *p = through(c, 0, PAGE0);
-
-		value++;
-		if (p)
-			*(volatile uint32_t *)p = value;
-		else if (!fill(c, 0, PAGE0, true))
-			mmu_store(c, SEG_DS, PAGE0, 4, value);
-		look_after_requests(c);
-	}
-	atomic_store(&c->parked, 1);
-	return NULL;
-}
-
-static void no_store_is_missed_once_code_was_made(void **state)
-{
-	const uint64_t frame = PAGE0 >> FRAME_SHIFT;
-	struct translator *t;
-	struct cpu *a;
-	pthread_t thread;
-	unsigned made = 0;
-
-	start_two();
-	t = two.vm->tr;
-	a = two.vm->cpu[0];
-	atomic_store(&stop, false);
-	atomic_store(&a->parked, 0);
-	pthread_create(&thread, NULL, storing, two.vm->cpu[1]);
-	for (unsigned i = 0; i < ROUNDS; i++) {
-		volatile uint32_t *code = (volatile uint32_t *)(two.ram->host + PAGE0);
-		uint32_t gen = cache_watch_frame(a, frame), seen, now;
-
-		cache_add_lines(t, frame, 1);
-		seen = *code;
-		for (unsigned k = 0; k < i % 64; k++)
-			__builtin_ia32_pause();
-		/* In this order: a store that is in memory now has been told of by the time that the storer's next one is. */
-		now = *code;
-		if (now != seen && now != seen + 1)
-			assert_int_not_equal(gen, atomic_load(&two.ram->code_gen[frame]));
-		made += now == seen;
-		look_after_requests(a);
-	}
-	atomic_store(&stop, true);
-	atomic_store(&a->parked, 1);
-	pthread_join(thread, NULL);
-	assert_in_range(made, 1, ROUNDS);
-	assert_true(two.vm->tr->withdrawals > 0);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -856,9 +629,6 @@ int main(void)
 		TEST(key_that_loses_a_right_takes_slots_with_it),
 		TEST(watchpoint_takes_slots_and_lets_none_be_filled),
 		TEST(dirty_log_sees_stores_again_once_it_is_started),
-		cmocka_unit_test_teardown(code_takes_storing_slots_of_all_vcpus, finish_two),
-		cmocka_unit_test_teardown(withdrawal_of_one_frame_forgets_marks_of_slots_that_are_gone, finish_two),
-		cmocka_unit_test_teardown(no_store_is_missed_once_code_was_made, finish_two),
 	};
 
 	return cmocka_run_group_tests_name("translation slots", tests, NULL, NULL);

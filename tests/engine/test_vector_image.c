@@ -3,6 +3,7 @@
  * State images: FXSAVE, the XSAVE family and the x87 environment. Against the host where a process may
  * run them, by hand where it may not (other modes, XSAVES).
  */
+#include "random.h"
 #include "test_vector_rig.h"
 
 #include <stdarg.h>
@@ -15,21 +16,6 @@
 #include <cmocka.h>
 
 #define OFF(member) offsetof(struct cpu_xsave, member)
-
-static uint64_t seed = 0x9e3779b97f4a7c15;
-
-static uint64_t rnd(void)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return seed * 0x2545f4914f6cdd1d;
-}
-
-static unsigned below(unsigned n)
-{
-	return (unsigned)(rnd() >> 33) % n;
-}
 
 static uint64_t at(unsigned offset)
 {
@@ -162,6 +148,19 @@ static bool saved_initial(const struct form *f, unsigned offset, unsigned o)
 	return (component_at(o) & more) && vrig.ram[offset + o] == before[offset + o];
 }
 
+/*
+ * A processor may access all of a component that it is asked to restore, also when XSTATE_BV says that it is in its initial
+ * configuration (SDM vol. 1, 13.13): the host has met the end of memory there, and we have not.
+ */
+static bool touched_initial(const struct form *f, unsigned offset, const struct native *n)
+{
+	uint64_t o = n->fault - at(offset);
+
+	return f->load && f->header && vrig.vector == VRIG_NO_FAULT && n->fault >= at(VRIG_RAM) && o < sizeof(struct cpu_xsave) &&
+	       offset + OFF(xstate_bv) < VRIG_RAM && (component_at((unsigned)o) & vrig.c->gpr[RAX]) &&
+	       !(component_at((unsigned)o) & before[offset + OFF(xstate_bv)]);
+}
+
 static void try_form(const struct form *f)
 {
 	struct cpu *c = vrig.c;
@@ -185,9 +184,11 @@ static void try_form(const struct form *f)
 	memcpy(host_ram, vrig.ram, VRIG_RAM);
 	memcpy(vrig.ram, before, VRIG_RAM);
 	vrig_run(f->code, f->len);
+	if (touched_initial(f, offset, &n))
+		return;
 	if (!native_same_fault(n.signal, vrig.vector))
-		fprintf(stderr, "%s at %x rfbm %x: signal %d vector %d\n", f->name, offset, (unsigned)c->gpr[RAX], n.signal,
-			vrig.vector);
+		fprintf(stderr, "%s at %x rfbm %x: signal %d (%llx) vector %d\n", f->name, offset, (unsigned)c->gpr[RAX], n.signal,
+			(unsigned long long)n.fault, vrig.vector);
 	assert_true(native_same_fault(n.signal, vrig.vector));
 	/* a host with more state components accepts what the model does not */
 	native_compare(&n, c, f->name);
@@ -345,7 +346,7 @@ static void a_restore_that_faults_changes_nothing(void **state)
 	assert_int_equal(c->x.ymm_hi[0][0], 0x44);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup(f, setup)
@@ -358,6 +359,7 @@ int main(void)
 		T(a_restore_that_faults_changes_nothing),
 	};
 
+	random_options(argc, argv, NULL);
 	if (vector_init())
 		return 77;
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -225,6 +225,7 @@ static void on_signal(int sig, siginfo_t *info, void *context)
 		return;
 	}
 	run_state.signal = sig;
+	run_state.fault = sig == SIGSEGV && info->si_code != SI_KERNEL ? (uint64_t)(uintptr_t)info->si_addr : 0;
 	uc->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)native_saved;
 	uc->uc_mcontext.gregs[REG_EFL] &= ~(greg_t)RF_AC;
 }
@@ -256,6 +257,7 @@ void native_from_cpu(struct native *n, const struct cpu *c)
 	n->x.xcomp_bv = 0;
 	memset(n->x.hdr_rsvd, 0, sizeof(n->x.hdr_rsvd));
 	n->signal = 0;
+	n->fault = 0;
 }
 
 void native_run(struct native *n, const uint8_t *code, size_t len)

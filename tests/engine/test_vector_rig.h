@@ -36,7 +36,8 @@ int vrig_run(const uint8_t *code, size_t len);
 struct native {
 	uint64_t gpr[16], rflags;
 	struct cpu_xsave x;
-	int signal; /* 0: none */
+	int signal;	/* 0: none */
+	uint64_t fault; /* where the page fault was; 0: it was none */
 };
 
 /* Takes the registers of the vCPU, or gives them back. */

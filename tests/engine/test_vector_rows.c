@@ -2,8 +2,9 @@
 /*
  * Every row that is executed natively: random operands, the vCPU against the host. Memory operands
  * lie anywhere, across the page boundary and at the end of memory, so that a byte too much is a
- * fault. With an argument, that many rounds instead of a few.
+ * fault. A longer run: --count N (rounds, default 40), --seed N.
  */
+#include "random.h"
 #include "test_vector_rig.h"
 
 #include <stdarg.h>
@@ -15,21 +16,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-static unsigned rounds = 40;
-static uint64_t seed = 0x5b1d7f3a9c24e681;
-
-static uint64_t rnd(void)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return seed * 0x2545f4914f6cdd1d;
-}
-
-static unsigned below(unsigned n)
-{
-	return (unsigned)(rnd() >> 33) % n;
-}
+static unsigned long rounds = 40;
 
 /* --- values --- */
 
@@ -292,10 +279,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(every_native_row_does_what_the_host_does),
 	};
 
-	if (argc > 1)
-		rounds = (unsigned)atoi(argv[1]);
-	if (argc > 2)
-		seed = strtoull(argv[2], NULL, 0) | 1;
+	random_options(argc, argv, &rounds);
 	if (vector_init())
 		return 77;
 	return cmocka_run_group_tests(tests, NULL, NULL);
