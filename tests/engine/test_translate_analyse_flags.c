@@ -174,6 +174,11 @@ static void with_exact_flags_live_where_an_instruction_may_fault(void **state)
 	flags(0, false);
 	assert_int_equal(t.insn[1].live_in, 0);
 	BEGIN();
+	I(0xf3, 0x48, 0x0f, 0xae, 0xd3); /* wrfsbase rbx: #GP */
+	I(0x01, 0xd8);			 /* add eax, ebx */
+	flags(0, true);
+	assert_int_equal(t.insn[0].live_in, FL_ALL);
+	BEGIN();
 	I(0x50);		   /* push rax */
 	I(0x0f, 0x58, 0xc1);	   /* addps xmm0, xmm1: #XM */
 	I(0xc4, 0xe2, 0x78, 0xf2, 0xc1); /* andn eax, eax, ecx */

@@ -132,6 +132,10 @@ static bool may_fault(const struct insn *in)
 	case INSN_ID_AAM:
 	case INSN_ID_BOUND:
 	case INSN_ID_XLAT:
+	case INSN_ID_RDFSBASE: /* without CR4.FSGSBASE */
+	case INSN_ID_RDGSBASE:
+	case INSN_ID_WRFSBASE: /* and not canonical */
+	case INSN_ID_WRGSBASE:
 	case INSN_ID_MOV_SEG: return true;
 	case INSN_ID_LEA:
 	case INSN_ID_NOP:

@@ -69,9 +69,10 @@ void emit_call_handler(struct emit *e, const struct insn *in)
 
 /* --- flags around what changes them --- */
 
+/* For instructions that change none themselves: live behind them, or in their exception. */
 static bool keep_flags(struct emit *e)
 {
-	if (!e->ti->live_out)
+	if (!e->ti->live_in)
 		return false;
 	emit_flags_save(e);
 	return true;
