@@ -168,6 +168,19 @@ static bool has_rep_prefix(const struct dt_case *c, const struct insn *in)
 	return false;
 }
 
+/* A near branch in 64-bit mode with an operand-size prefix that counts. */
+static bool branches_with_16_bits(const struct dt_case *c, const struct insn *in)
+{
+	bool prefix = false;
+	unsigned i = 0;
+
+	if (c->mode != INSN_MODE64 || !(opcode_table[in->row].attr & OP_FORCE64))
+		return false;
+	while (i < in->len && memchr("\x26\x2e\x36\x3e\x64\x65\x66\x67\xf2\xf3", c->bytes[i], 10))
+		prefix |= c->bytes[i++] == 0x66;
+	return prefix && (c->bytes[i] & 0xf8) != 0x48; /* REX.W */
+}
+
 /*
  * Of @size bytes from rSP + @at in elements of @element bytes, some are over the limit of SS (an element over the end
  * of a 16-bit stack is), and some are not there or not aligned.
@@ -492,6 +505,8 @@ const char *compare_excluded(const struct dt_case *c, const struct insn *in)
 		return NULL;
 	if (segment_offset_not_canonical(c, in))
 		return "AMD wants the offset in FS and GS canonical too, not only the linear address";
+	if (branches_with_16_bits(c, in))
+		return "near branches with prefix 66: AMD cuts RIP to 16 bits, Intel ignores it (SDM vol. 2, JMP)";
 	for (size_t i = 0; i < sizeof(vendors_differ) / sizeof(vendors_differ[0]); i++) {
 		if (vendors_differ[i].id != in->id || vendors_differ[i].map != op->map ||
 		    vendors_differ[i].opcode != op->opcode)

@@ -63,6 +63,7 @@ static pid_t child;
 static uint64_t own_fs, own_gs;	  /* the child's */
 uint64_t dt_case_fs, dt_case_gs;  /* of the case that ended, then of the next */
 uint64_t dt_own_fs, dt_own_gs;
+uint64_t dt_return_flags; /* which of NT and ID are set */
 uint32_t dt_case_sel[4] __attribute__((aligned(16))); /* DS, ES, FS, GS of the case that ended, then of the next */
 static int current = FIRST_RUN;
 static uint32_t batch_end;
@@ -75,7 +76,8 @@ void dt_signal_entry(void);
 
 /*
  * Entered with the case's data segments, FS and GS base, and whatever flags the kernel left: they are
- * cleaned before C code runs (AC would make it fault, NT and ID would leak into the next case).
+ * cleaned before C code runs (AC would make it fault, NT and ID would leak into the next case). sigreturn takes
+ * neither NT nor ID from the frame, but leaves them as they are: a case that goes on after a tick gets its own again.
  */
 __asm__(".text\n"
 	".globl dt_signal_entry\n"
@@ -134,6 +136,8 @@ __asm__(".text\n"
 	"	wrfsbase %rax\n"
 	"	movq dt_case_gs(%rip), %rax\n"
 	"	wrgsbase %rax\n"
+	"	pushq dt_return_flags(%rip)\n"
+	"	popfq\n"
 	"	ret\n");
 
 static uint64_t frame_word(const uint8_t *p)
@@ -288,8 +292,11 @@ void dt_on_signal(int sig, siginfo_t *info, void *context)
 	ucontext_t *uc = context;
 
 	(void)info;
-	if (sig == SIGVTALRM && !tick())
+	dt_return_flags = RF_FIXED;
+	if (sig == SIGVTALRM && !tick()) {
+		dt_return_flags |= (uint64_t)uc->uc_mcontext.gregs[REG_EFL] & (RF_NT | RF_ID);
 		return; /* with everything as it was */
+	}
 	if (current == FIRST_RUN) {
 		memcpy(start_gregs, uc->uc_mcontext.gregs, sizeof(start_gregs));
 		memcpy(start_fp, uc->uc_mcontext.fpregs, start_fp_len);
