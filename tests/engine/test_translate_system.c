@@ -7,6 +7,7 @@
 
 #include "engine/soft/translate/cache.h"
 
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
@@ -276,6 +277,41 @@ static void an_instruction_across_two_pages_is_the_one_that_is_there(void **stat
 	sys_finish();
 }
 
+/* --- faults of the host --- */
+
+#if defined(__SANITIZE_ADDRESS__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#define SANITIZED __has_feature(address_sanitizer)
+#else
+#define SANITIZED 0
+#endif
+
+static void guests_stack_pointer_in_the_signal_stack_is_nothing_to_signals(void **state)
+{
+	enum { LOW = 16 << 10 };
+	static uint8_t before[LOW];
+	stack_t host;
+
+	if (SANITIZED) /* it has a stack of its own there */
+		skip();
+	for (unsigned i = 0; i < 2; i++) { /* the first time the thread takes its signal stack */
+		start(true, 3);
+		assert_int_equal(sigaltstack(NULL, &host), 0);
+		if (i) {
+			assert_false(host.ss_flags & SS_DISABLE);
+			memset(host.ss_sp, 0x5a, LOW);
+			memcpy(before, host.ss_sp, LOW);
+			sys.c->gpr[RSP] = (uint64_t)(uintptr_t)host.ss_sp + LOW;
+		}
+		sys.c->gpr[RCX] = 0;
+		assert_int_equal(RUN(0xf7, 0xf1), EXC_DE); /* div ecx */
+		assert_true(sys.vm->tr->block_count > 0);
+		sys_finish();
+	}
+	assert_memory_equal(before, host.ss_sp, LOW);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -295,6 +331,7 @@ int main(void)
 		TEST(a_fill_that_faults_has_done_what_is_before),
 		TEST(bits_are_found_far_from_the_operand),
 		TEST(an_instruction_across_two_pages_is_the_one_that_is_there),
+		TEST(guests_stack_pointer_in_the_signal_stack_is_nothing_to_signals),
 	};
 
 	return cmocka_run_group_tests_name("translate_system", tests, NULL, NULL);

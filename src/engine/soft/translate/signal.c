@@ -3,7 +3,8 @@
  * Host signals on a thread that runs translated code.
  *
  * RSP is the guest's there, so handlers run on a stack of their own (sigaltstack), which every handler in this program asks
- * for (SA_ONSTACK). A fault in translated code is the guest's: a division by zero, an unmasked SIMD exception, an operand that has to be aligned,
+ * for (SA_ONSTACK). It may be anything, also an address in that very stack: SS_AUTODISARM has the kernel not conclude from RSP that a handler is
+ * running there already. A fault in translated code is the guest's: a division by zero, an unmasked SIMD exception, an operand that has to be aligned,
  * an address that is not canonical. No guest register has been changed by the instruction then (emit.h), so the interpreter
  * runs it again, and raises what is to be raised. A fault anywhere else goes to whoever handled it before.
  */
@@ -23,6 +24,10 @@
 
 #ifndef HWCAP2_FSGSBASE
 #define HWCAP2_FSGSBASE 2
+#endif
+
+#ifndef SS_AUTODISARM
+#define SS_AUTODISARM (1u << 31)
 #endif
 
 enum { SIGNAL_STACK = 64 << 10 };
@@ -107,7 +112,7 @@ int translate_signals_init(void)
 
 static void take_stack(void)
 {
-	stack_t now, own = { .ss_size = SIGNAL_STACK };
+	stack_t now, own = { .ss_size = SIGNAL_STACK, .ss_flags = (int)SS_AUTODISARM };
 
 	has_stack = true;
 	if (!sigaltstack(NULL, &now) && !(now.ss_flags & SS_DISABLE))
