@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Tier 2 for a VM: made, given to its vCPUs, taken away. */
 #include "engine/soft/translate/block.h"
-#include "engine/soft/translate/call.h"
 #include "engine/soft/translate/dump.h"
 #include "engine/soft/translate/translate.h"
 
@@ -16,8 +15,6 @@ static int cpu_attach(struct cpu *c, struct translator *tr)
 
 	if (!r)
 		r = jumps_init(c);
-	if (!r)
-		r = calls_init(c);
 	if (r)
 		return r;
 	c->t.work = calloc(1, sizeof(*c->t.work));
@@ -68,7 +65,6 @@ void soft_vm_untranslate(struct soft_vm *vm)
 		free(c->t.work);
 		c->t.work = NULL;
 		jumps_finish(c);
-		calls_finish(c);
 		slots_finish(c);
 	}
 	symbols_free(vm->tr->symbols);

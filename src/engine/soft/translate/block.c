@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * A run of guest instructions within one page becomes a block of host code.
+ * A run of guest instructions within one page, or one that lies across two, becomes a block of host code.
  *
  * Layout: the far entry (T0 is the linear RIP: t.page is made of it), the near entry with the NOP that invalidation exchanges
  * (cache.h), a test for requests where the block branches back, the instructions, and behind them the stubs: one for each way to leave
@@ -137,14 +137,16 @@ static bool take_trace(struct cpu *c, struct source *s, struct trace *t, uint64_
 	unsigned at = s->offset, branches = 0;
 
 	t->count = t->bytes = 0;
+	s->cut = false;
 	while (t->count < most && at < FRAME_SIZE) {
 		struct trace_insn *ti = &t->insn[t->count];
-		unsigned avail = FRAME_SIZE - at < 16 ? FRAME_SIZE - at : 16;
+		unsigned avail = s->end - at < 16 ? s->end - at : 16;
 		int len;
 
 		*ti = (struct trace_insn){ .at = (uint16_t)(at - s->offset) };
 		len = insn_decode(s->copy + at, avail, INSN_MODE64, &ti->in);
 		s->read = at + avail;
+		s->cut = len == DECODE_MORE;
 		if (len < 0 || !in_model(c, &ti->in) || !(is_translated(&ti->in) || can_be_called(&ti->in)))
 			return true;
 		at += (unsigned)len;
@@ -156,6 +158,15 @@ static bool take_trace(struct cpu *c, struct source *s, struct trace *t, uint64_
 			break;
 	}
 	return false;
+}
+
+bool emit_is_cut(const struct emit *e, int64_t at)
+{
+	const struct source *s = &e->cpu->t.work->source;
+	struct insn in;
+
+	return at > FRAME_SIZE - INSN_BYTES_MAX && at < FRAME_SIZE &&
+	       insn_decode(s->copy + at, FRAME_SIZE - (size_t)at, INSN_MODE64, &in) == DECODE_MORE;
 }
 
 /* Flags that may be live at @at; what was looked at to know is noted. */
@@ -279,12 +290,14 @@ static void emit_body(struct emit *e, struct tblock *b)
 	if (e->failed)
 		return;
 	b->point[t->count] = (struct block_point){ t->bytes, (uint16_t)(area_offset(e, e->c.p) - b->code) };
-	if (e->untranslated) {
+	if (e->cut) {
+		emit_next(e, (int64_t)e->offset + t->bytes);
+	} else if (e->untranslated) {
 		struct stub *s = emit_stub(e, asm_jmp(&e->c), EXIT_ONE);
 
 		s->at = (uint16_t)(e->offset + t->bytes);
 	} else if (goes_on_behind(e->cpu, &e->ti->in)) {
-		emit_goto(e, (int64_t)e->offset + t->bytes);
+		emit_next(e, (int64_t)e->offset + t->bytes);
 	}
 	emit_aways(e);
 }
@@ -303,12 +316,19 @@ static uint64_t lines_of(const struct source *s)
 	return lines;
 }
 
-static bool unchanged(const struct source *s, const uint8_t *page)
+/* Of the second page. */
+static unsigned decoded_beyond(const struct source *s)
 {
-	if (memcmp(s->copy + s->offset, page + s->offset, decoded_end(s) - s->offset))
+	return s->read - decoded_end(s);
+}
+
+static bool unchanged(const struct source *s, const uint8_t *const page[2])
+{
+	if (memcmp(s->copy + s->offset, page[0] + s->offset, decoded_end(s) - s->offset) ||
+	    (decoded_beyond(s) && memcmp(s->copy + FRAME_SIZE, page[1], decoded_beyond(s))))
 		return false;
 	for (unsigned i = 0; i < s->peeks; i++)
-		if (memcmp(s->copy + s->peek[i].from, page + s->peek[i].from, s->peek[i].to - s->peek[i].from))
+		if (memcmp(s->copy + s->peek[i].from, page[0] + s->peek[i].from, s->peek[i].to - s->peek[i].from))
 			return false;
 	return true;
 }
@@ -334,9 +354,23 @@ static void block_show(const struct translator *tr, const struct tblock *b)
 	free(text);
 }
 
+/* Where a block is to be from, and what memory has there. */
+struct place {
+	uint64_t key, linear;
+	uint32_t mode;
+	uint64_t second; /* or FRAME_NONE */
+	const uint8_t *const *page;
+};
+
+/* From here on stores are noticed; false: they were not, or have been. */
+static bool depend(struct translator *tr, const struct tblock *b, const struct source *s, const struct place *p)
+{
+	return cache_add_lines(tr, b->key >> FRAME_SHIFT, b->lines) &&
+	       (b->second == FRAME_NONE || cache_add_lines(tr, b->second, b->second_lines)) && unchanged(s, p->page);
+}
+
 /* Under the lock. */
-static struct tblock *emit_block(struct cpu *c, struct source *s, const struct trace *t, uint64_t key, uint32_t mode,
-				 const uint8_t *page, bool untranslated)
+static struct tblock *emit_block(struct cpu *c, struct source *s, const struct trace *t, const struct place *p, bool untranslated)
 {
 	struct translator *tr = c->t.tr;
 	struct emit *e = &c->t.work->emit;
@@ -346,19 +380,22 @@ static struct tblock *emit_block(struct cpu *c, struct source *s, const struct t
 	b = cache_begin(tr, t->count, &e->first_slot, 2 * t->count + 2);
 	if (!b)
 		return NULL;
-	b->key = key;
-	b->linear = c->gpr[GPR_RIP];
-	b->mode = mode;
+	b->key = p->key;
+	b->linear = p->linear;
+	b->mode = p->mode;
+	b->second = p->second;
+	b->second_lines = cache_lines(0, INSN_BYTES_MAX);
 	b->bytes = t->bytes;
 	b->insns = (uint16_t)t->count;
 	b->lines = lines_of(s);
-	if (!cache_add_lines(tr, key >> FRAME_SHIFT, b->lines) || !unchanged(s, page))
+	if (!depend(tr, b, s, p))
 		return NULL;
 	e->tr = tr;
 	e->t = t;
 	e->offset = s->offset;
 	e->ti = &t->insn[0];
 	e->untranslated = untranslated;
+	e->cut = s->cut;
 	e->cpu = c;
 	e->c = (struct code){ .p = tr->rw + ((tr->used + NEAR_ALIGN - 1) & ~(uint32_t)(NEAR_ALIGN - 1)),
 			      .end = tr->rw + tr->used + CACHE_BLOCK_ROOM, .to_rx = tr->rx - tr->rw };
@@ -376,34 +413,58 @@ static struct tblock *emit_block(struct cpu *c, struct source *s, const struct t
 	return b;
 }
 
-struct tblock *translate_block(struct cpu *c, uint64_t key, uint32_t mode, const uint8_t *page)
+/* Of work.source; at most @most instructions. */
+static struct tblock *translate_source(struct cpu *c, const struct place *p, unsigned most)
 {
 	struct translator *tr = c->t.tr;
 	struct translate_work *w = c->t.work;
+	bool untranslated, across = p->second != FRAME_NONE;
 	struct tblock *b;
-	bool untranslated;
 
-	cache_watch_frame(c, key >> FRAME_SHIFT);
-	w->source.offset = key & (FRAME_SIZE - 1);
-	memcpy(w->source.copy, page, FRAME_SIZE);
+	w->source.offset = p->key & (FRAME_SIZE - 1);
 	w->never = false;
 	/* One that takes too much room, or has an instruction that cannot be emitted, is tried again with less in it. */
-	for (unsigned most = tr->tuning.insns_max; most; most = w->emit.failed ? w->emit.at : most / 2) {
+	for (; most; most = w->emit.failed ? w->emit.at : most / 2) {
 		w->source.peeks = 0;
-		untranslated = take_trace(c, &w->source, &w->trace, key, mode, most);
-		if (!w->trace.count)
+		untranslated = take_trace(c, &w->source, &w->trace, p->key, p->mode, most);
+		if (!w->trace.count || (across && w->source.offset + w->trace.bytes <= FRAME_SIZE))
 			break;
 		analyse_flags(&w->trace, live_at_end(&w->source, &w->trace, tr->tuning.exact_flags), tr->tuning.exact_flags);
 		analyse_memory(&w->trace, RANGE_MAX, is_translated);
 		w->emit.failed = w->emit.c.full = false;
 		pthread_mutex_lock(&tr->lock);
-		b = cache_find(tr, key, mode); /* another vCPU may have been faster */
+		b = cache_find_crossing(tr, p->key, p->mode, p->second); /* another vCPU may have been faster */
 		if (!b)
-			b = emit_block(c, &w->source, &w->trace, key, mode, page, untranslated);
+			b = emit_block(c, &w->source, &w->trace, p, untranslated);
 		pthread_mutex_unlock(&tr->lock);
 		if (b || (!w->emit.failed && !w->emit.c.full))
 			return b;
 	}
 	w->never = true;
 	return NULL;
+}
+
+struct tblock *translate_block(struct cpu *c, uint64_t key, uint32_t mode, const uint8_t *page)
+{
+	const struct place p = { .key = key, .linear = c->gpr[GPR_RIP], .mode = mode, .second = FRAME_NONE, .page = &page };
+	struct source *s = &c->t.work->source;
+
+	cache_watch_frame(c, key >> FRAME_SHIFT);
+	memcpy(s->copy, page, FRAME_SIZE);
+	s->end = FRAME_SIZE;
+	return translate_source(c, &p, c->t.tr->tuning.insns_max);
+}
+
+struct tblock *translate_crossing(struct cpu *c, uint64_t linear, uint64_t key, uint32_t mode, uint64_t second,
+				  const uint8_t *const page[2])
+{
+	const struct place p = { .key = key, .linear = linear, .mode = mode, .second = second, .page = page };
+	struct source *s = &c->t.work->source;
+
+	cache_watch_frame(c, key >> FRAME_SHIFT);
+	cache_watch_frame(c, second);
+	memcpy(s->copy, page[0], FRAME_SIZE);
+	memcpy(s->copy + FRAME_SIZE, page[1], INSN_BYTES_MAX);
+	s->end = FRAME_SIZE + INSN_BYTES_MAX;
+	return translate_source(c, &p, 1);
 }

@@ -170,13 +170,18 @@ static _Atomic(struct tblock *) *bucket_of(const struct translator *tr, uint64_t
 	return &tr->bucket[h >> (64 - HASH_BITS)];
 }
 
-struct tblock *cache_find(struct translator *tr, uint64_t key, uint32_t mode)
+struct tblock *cache_find_crossing(struct translator *tr, uint64_t key, uint32_t mode, uint64_t second)
 {
 	struct tblock *b = atomic_load_explicit(bucket_of(tr, key, mode), memory_order_acquire);
 
-	while (b && (b->key != key || b->mode != mode))
+	while (b && (b->key != key || b->mode != mode || b->second != second))
 		b = atomic_load_explicit(&b->next, memory_order_acquire);
 	return b;
+}
+
+struct tblock *cache_find(struct translator *tr, uint64_t key, uint32_t mode)
+{
+	return cache_find_crossing(tr, key, mode, FRAME_NONE);
 }
 
 const struct tblock *cache_at(const struct translator *tr, uint64_t pc)
@@ -212,15 +217,32 @@ struct tblock *cache_begin(struct translator *tr, unsigned insns, uint32_t *firs
 	}
 	b = &tr->blocks[tr->block_count];
 	memset(b, 0, sizeof(*b));
+	b->second = FRAME_NONE;
 	b->point = &tr->points[tr->point_count];
 	*first_slot = tr->slots_used;
 	return b;
 }
 
+/* The next one of those of @frame, which is one of the two that @b may have. */
+static struct tblock **next_in(struct tblock *b, uint64_t frame)
+{
+	return b->second == frame ? &b->next_in_second : &b->next_in_frame;
+}
+
+static uint64_t lines_in(const struct tblock *b, uint64_t frame)
+{
+	return b->second == frame ? b->second_lines : b->lines;
+}
+
+static void enter_frame(struct translator *tr, struct tblock *b, uint64_t frame)
+{
+	*next_in(b, frame) = tr->frame_blocks[frame];
+	tr->frame_blocks[frame] = b;
+}
+
 void cache_commit(struct translator *tr, struct tblock *b, uint32_t code_end, unsigned slots_used)
 {
 	_Atomic(struct tblock *) *bucket = bucket_of(tr, b->key, b->mode);
-	struct tblock **frame = &tr->frame_blocks[b->key >> FRAME_SHIFT];
 
 	b->code_len = code_end - b->far_code;
 	b->live = true;
@@ -230,8 +252,9 @@ void cache_commit(struct translator *tr, struct tblock *b, uint32_t code_end, un
 	tr->translated_blocks++;
 	tr->translated_insns += b->insns;
 	tr->translated_bytes += b->code_len;
-	b->next_in_frame = *frame;
-	*frame = b;
+	enter_frame(tr, b, b->key >> FRAME_SHIFT);
+	if (b->second != FRAME_NONE)
+		enter_frame(tr, b, b->second);
 	__atomic_store_n(&tr->block_count, tr->block_count + 1, __ATOMIC_RELEASE);
 	atomic_store_explicit(&b->next, atomic_load_explicit(bucket, memory_order_relaxed), memory_order_relaxed);
 	atomic_store_explicit(bucket, b, memory_order_release);
@@ -285,7 +308,7 @@ static void close_entry(struct translator *tr, const struct tblock *b)
 	__atomic_store_n(entry, (*entry & ~0xffffffffffull) | rel << 8 | 0xe9, __ATOMIC_SEQ_CST);
 }
 
-/* The caller takes it out of its frame's list. */
+/* The caller takes it out of its frame's list. In that of another frame it stays, dead, until somebody comes by. */
 static void invalidate(struct translator *tr, struct tblock *b)
 {
 	b->live = false;
@@ -321,12 +344,13 @@ static void end_lines(struct translator *tr, uint64_t frame, uint64_t lines, boo
 	uint64_t rest = 0;
 
 	while ((b = *at)) {
-		if (b->lines & lines) {
-			invalidate(tr, b);
-			*at = b->next_in_frame;
+		if (!b->live || lines_in(b, frame) & lines) {
+			if (b->live)
+				invalidate(tr, b);
+			*at = *next_in(b, frame);
 		} else {
-			rest |= b->lines;
-			at = &b->next_in_frame;
+			rest |= lines_in(b, frame);
+			at = next_in(b, frame);
 		}
 	}
 	atomic_store(&tr->code_lines[frame], rest);
@@ -414,6 +438,8 @@ static void throw_away(struct translator *tr)
 		const struct tblock *b = &tr->blocks[i];
 
 		tr->frame_blocks[b->key >> FRAME_SHIFT] = NULL;
+		if (b->second != FRAME_NONE)
+			tr->frame_blocks[b->second] = NULL;
 		atomic_store_explicit(bucket_of(tr, b->key, b->mode), NULL, memory_order_relaxed);
 	}
 	tr->used = tr->common_end;

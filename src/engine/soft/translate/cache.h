@@ -13,6 +13,9 @@
  * still points at it (jump caches of all vCPUs) leads out; branches that were linked to it go to their own exits again. Its memory is
  * reused only when everything is thrown away, with all vCPUs outside the cache.
  *
+ * An instruction that lies across two pages is a block of its own, which depends on two frames. What the second page shows is a matter of linear
+ * addresses: so nothing is ever linked to such a block, it is reached by jump caches alone, and these look at both pages (jumps.c).
+ *
  * Stores. A slot or stack window that allows stores never shows a frame with FRAME_CODE; so a store to code takes the
  * interpreter's way, which calls cache_code_stored. Before a frame gets code, decoded or translated, the slots that could store to it are
  * emptied on every vCPU (slots_withdraw). Two bits that meet: a vCPU that fills a storing slot sets its frame's `stored` mark, then looks
@@ -45,6 +48,7 @@ struct tblock {
 	uint64_t key;	   /* frame << 12 | offset */
 	uint64_t linear;   /* where it was seen when it was made: for people to read, other mappings are as good */
 	uint64_t lines;	   /* of the frame, that it was made from or depends on (cache_lines) */
+	uint64_t second, second_lines; /* of an instruction across two pages: the second frame; else FRAME_NONE */
 	uint32_t mode;
 	uint32_t code;	   /* near entry: offset in the area */
 	uint32_t far_code; /* far entry, for comers from other pages with the linear RIP in host R14 */
@@ -54,7 +58,7 @@ struct tblock {
 	bool live;	   /* under the lock */
 	uint32_t links;	   /* branches that lead here: 1 + index in translator.link, 0: none */
 	_Atomic(struct tblock *) next; /* in its hash bucket */
-	struct tblock *next_in_frame;
+	struct tblock *next_in_frame, *next_in_second; /* where either frame's other blocks are */
 	struct block_point *point; /* insns + 1 of them */
 };
 
@@ -107,6 +111,8 @@ struct translator {
 	uint64_t translated_blocks, translated_insns, translated_bytes, invalidated, links, withdrawals;
 };
 
+#define FRAME_NONE (~0ull)
+
 /* Bytes of code that cache_begin makes sure there are. */
 enum { CACHE_BLOCK_ROOM = 16 << 10 };
 
@@ -120,9 +126,11 @@ void translator_destroy(struct translator *tr); /* NULL is fine */
 
 /* Any vCPU, no lock: the live block, or NULL. */
 struct tblock *cache_find(struct translator *tr, uint64_t key, uint32_t mode);
+/* The same for one that goes on in frame @second. */
+struct tblock *cache_find_crossing(struct translator *tr, uint64_t key, uint32_t mode, uint64_t second);
 /*
  * Room for a new block, under the lock: code (CACHE_BLOCK_ROOM bytes at `used`), points (@insns + 1) and @slots new slots; NULL: full (then
- * flush_wanted is set). The caller fills key, lines, mode, code, far_code, stale, bytes, insns and point[]. cache_commit enters
+ * flush_wanted is set). The caller fills key, lines (second, second_lines), mode, code, far_code, stale, bytes, insns and point[]. cache_commit enters
  * it with what was used; without it nothing has happened, and the lock may be released.
  */
 struct tblock *cache_begin(struct translator *tr, unsigned insns, uint32_t *first_slot, unsigned slots);
@@ -194,6 +202,8 @@ void jumps_finish(struct cpu *c);
 void jumps_select(struct cpu *c, unsigned space);
 /* The far entry of code for linear address @rip, in the page that is being fetched from, is at @code in the area. */
 void jumps_set(struct cpu *c, uint64_t rip, uint32_t far_code);
+/* The same for an instruction that goes on in the next page, which has @second_kind, PAGE_*. */
+void jumps_set_crossing(struct cpu *c, uint64_t rip, uint32_t far_code, unsigned second_kind);
 void jumps_forget(struct cpu *c, uint64_t rip); /* there is no such code any more */
 /* A mapping may have gone: entries of @space (or all, -1) are dropped; @global too or not. */
 void jumps_drop(struct cpu *c, int space, bool global);

@@ -10,15 +10,13 @@
  *
  * Compiled without vector registers (meson.build).
  */
+#include "engine/soft/translate/block.h"
 #include "engine/soft/translate/call.h"
 
 #include "engine/soft/interp/interp.h"
 #include "engine/soft/mmu/tlb.h"
 #include "engine/soft/translate/translate.h"
 #include "engine/soft/vcpu/vcpu.h"
-
-#include <errno.h>
-#include <stdlib.h>
 
 /* Handlers in files that are compiled as this one is, and call nothing else. */
 static bool is_light(const struct insn *in)
@@ -54,17 +52,51 @@ static void fetch_from(struct cpu *c, uint64_t page)
 	c->t.fetch_kind = (uint8_t)mmu_page_kind(c, page);
 }
 
+/* What is at the linear address @page, which may be executed; NULL: it has to be walked to by others. */
+static const uint8_t *code_page(struct cpu *c, uint64_t page)
+{
+	return mmu_try_fetch(c, page) ? (const uint8_t *)(uintptr_t)(page + c->tlb->entry[tlb_index(page)].addend) : NULL;
+}
+
+/* The same as block_for, for an instruction at @rip that may go on in the page behind the one that is being fetched from. It is translated at once. */
+static const struct tblock *crossing_for(struct cpu *c, uint64_t rip, uint64_t key)
+{
+	uint64_t next = (rip | (FRAME_SIZE - 1)) + 1, second;
+	const uint8_t *page[2] = { c->fetch_host, code_page(c, next) };
+	unsigned kind = page[1] ? mmu_page_kind(c, next) : 0;
+	const struct tblock *b;
+
+	if (insn_decode(page[0] + key % FRAME_SIZE, next - rip, (enum insn_mode)c->mode, &(struct insn){ 0 }) != DECODE_MORE)
+		return NULL;
+	second = page[1] ? (uint64_t)(page[1] - c->ram_host) >> FRAME_SHIFT : FRAME_NONE;
+	if (second == FRAME_NONE || second == c->fetch_frame)
+		return NULL;
+	b = cache_find_crossing(c->t.tr, key, translate_mode(c), second);
+	if (!b) {
+		translate_vector_save(c);
+		b = translate_crossing(c, rip, key, translate_mode(c), second, page);
+	}
+	if (b)
+		jumps_set_crossing(c, rip, b->far_code, kind);
+	return b;
+}
+
 /* The block at @rip, which is in the jump cache now; or NULL. */
 static const struct tblock *block_for(struct cpu *c, uint64_t rip)
 {
+	unsigned offset = rip & (FRAME_SIZE - 1);
 	const struct tblock *b;
+	uint64_t key;
 
 	if (!mmu_try_fetch(c, rip))
 		return NULL;
-	fetch_from(c, rip & ~(uint64_t)(FRAME_SIZE - 1));
-	b = cache_find(c->t.tr, c->fetch_frame << FRAME_SHIFT | (rip & (FRAME_SIZE - 1)), translate_mode(c));
+	fetch_from(c, rip - offset);
+	key = c->fetch_frame << FRAME_SHIFT | offset;
+	b = cache_find(c->t.tr, key, translate_mode(c));
 	if (b)
 		jumps_set(c, rip, b->far_code);
+	else if (offset > FRAME_SIZE - INSN_BYTES_MAX)
+		b = crossing_for(c, rip, key);
 	return b;
 }
 
@@ -120,103 +152,4 @@ const uint8_t *call_run(struct cpu *c)
 		in = &c->t.called;
 	}
 	return run_handler(c, in);
-}
-
-/* --- instructions across two pages --- */
-
-/*
- * A block is of one page, so these are in none. Each vCPU remembers some that it has decoded: good as long as both pages are
- * where they were, and no code was stored to there (cache.h).
- */
-struct crossing {
-	uint64_t rip;
-	uint64_t frame[2];
-	uint32_t gen[2];
-	uint32_t mode;
-	struct insn in;
-};
-enum { CROSSINGS = 256 };
-
-int calls_init(struct cpu *c)
-{
-	c->t.crossing = calloc(CROSSINGS, sizeof(*c->t.crossing));
-	return c->t.crossing ? 0 : -ENOMEM;
-}
-
-void calls_finish(struct cpu *c)
-{
-	free(c->t.crossing);
-	c->t.crossing = NULL;
-}
-
-/* The bytes of the page at @page, and its frame; NULL: it has to be walked to by others. */
-static const uint8_t *code_page(struct cpu *c, uint64_t page, uint64_t *frame)
-{
-	const uint8_t *host;
-
-	if (!mmu_try_fetch(c, page))
-		return NULL;
-	host = (const uint8_t *)(uintptr_t)(page + c->tlb->entry[tlb_index(page)].addend);
-	*frame = (uint64_t)(host - c->ram_host) >> FRAME_SHIFT;
-	return host;
-}
-
-/* Decodes the instruction that begins @first bytes before the end of a page. False: there is none, or it is not across, or no handler's. */
-static bool crossing_decode(struct cpu *c, struct crossing *x, const uint8_t *const host[2], unsigned first)
-{
-	uint8_t bytes[2 * INSN_BYTES_MAX];
-	int len;
-
-	for (unsigned i = 0; i < 2; i++)
-		x->gen[i] = cache_watch_frame(c, x->frame[i]);
-	cache_add_lines(c->t.tr, x->frame[0], cache_lines(FRAME_SIZE - first, first));
-	cache_add_lines(c->t.tr, x->frame[1], cache_lines(0, INSN_BYTES_MAX));
-	for (unsigned i = 0; i < first; i++)
-		bytes[i] = *(const volatile uint8_t *)(host[0] + FRAME_SIZE - first + i);
-	for (unsigned i = 0; i < INSN_BYTES_MAX; i++)
-		bytes[first + i] = *(const volatile uint8_t *)(host[1] + i);
-	len = insn_decode(bytes, first + INSN_BYTES_MAX, INSN_MODE64, &x->in);
-	if (len <= (int)first || (opcode_table[x->in.row].attr & OP_NATIVE))
-		return false;
-	interp_bind(c, &x->in);
-	return true;
-}
-
-static const struct insn *crossing_at(struct cpu *c, uint64_t rip)
-{
-	uint64_t page = rip & ~(uint64_t)(FRAME_SIZE - 1), frame[2];
-	struct crossing *x = &c->t.crossing[(rip >> FRAME_SHIFT) % CROSSINGS];
-	uint32_t mode = translate_mode(c);
-	const uint8_t *host[2];
-
-	for (unsigned i = 0; i < 2; i++) {
-		host[i] = code_page(c, page + i * FRAME_SIZE, &frame[i]);
-		if (!host[i])
-			return NULL;
-	}
-	if (x->rip == rip && x->mode == mode && x->frame[0] == frame[0] && x->frame[1] == frame[1] &&
-	    x->gen[0] == atomic_load_explicit(&c->code_gen[frame[0]], memory_order_relaxed) &&
-	    x->gen[1] == atomic_load_explicit(&c->code_gen[frame[1]], memory_order_relaxed))
-		return &x->in;
-	*x = (struct crossing){ .frame = { frame[0], frame[1] }, .mode = mode };
-	if (!crossing_decode(c, x, host, (unsigned)(page + FRAME_SIZE - rip)))
-		return NULL;
-	x->rip = rip;
-	return &x->in;
-}
-
-bool call_crossing(struct cpu *c, const uint8_t **code)
-{
-	uint64_t rip = c->t.page + c->t.exit_at;
-	const struct insn *in;
-
-	if ((rip & (FRAME_SIZE - 1)) <= FRAME_SIZE - INSN_BYTES_MAX || c->shadow)
-		return false;
-	translate_vector_save(c);
-	in = crossing_at(c, rip);
-	if (!in)
-		return false;
-	c->gpr[GPR_RIP] = rip;
-	*code = run_handler(c, in);
-	return true;
 }

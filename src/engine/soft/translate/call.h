@@ -5,21 +5,14 @@
 
 #include "engine/soft/translate/cache.h"
 
-int calls_init(struct cpu *c); /* -ENOMEM */
-void calls_finish(struct cpu *c);
-/*
- * Translated code has left with EXIT_ONE. When the instruction lies across two pages, and can be run here: true, and @code as call_run gives
- * it. False: nothing was done. May unwind.
- */
-bool call_crossing(struct cpu *c, const uint8_t **code);
 /*
  * Translated code has left with EXIT_CALL. Runs the instruction, and says where to go on: a far entry; NULL: in the run loop. RIP is right in both cases.
  * May unwind.
  */
 const uint8_t *call_run(struct cpu *c);
-/* Makes the jump cache have an entry for @rip. False: there is no code, or something waits. */
+/* Makes the jump cache have an entry for @rip. False: there is no code, or something waits. May bring the vector state home, or wait (translator.flushes). */
 bool call_jump(struct cpu *c, uint64_t rip);
-/* The far entry of the code at RIP as the jump cache, or the TLB and the code cache, know it; or NULL. Changes nothing of the guest's. */
+/* The far entry of the code at RIP as the jump cache, or the TLB and the code cache, know it; or NULL. The same holds. */
 const uint8_t *call_find(struct cpu *c);
 
 #endif

@@ -12,7 +12,7 @@
  *	jrcxz hit
  *	jmp   miss			; enters what the code cache has, or the interpreter runs the branch
  *
- * which leaves the flags alone. While a request waits t.jumps is the closed cache, which has nothing: so there is no other
+ * (so do branches to an instruction that lies across two pages), which leaves the flags alone. While a request waits t.jumps is the closed cache, which has nothing: so there is no other
  * test for requests on this way. Loops inside a page have theirs at the head of the block that branches back.
  */
 #include "engine/soft/translate/emit.h"
@@ -59,9 +59,9 @@ static void linear_of(struct emit *e, unsigned t, int64_t to)
 		e->failed = true;
 }
 
-static bool in_page(int64_t to)
+static bool can_link(const struct emit *e, int64_t to)
 {
-	return to >= 0 && to < FRAME_SIZE;
+	return to >= 0 && to < FRAME_SIZE && !emit_is_cut(e, to);
 }
 
 static void chain(struct emit *e, uint8_t *rel, int64_t to)
@@ -76,16 +76,25 @@ void emit_goto(struct emit *e, int64_t to)
 {
 	uint8_t *retry = e->c.p;
 
-	if (in_page(to)) {
+	if (can_link(e, to)) {
 		chain(e, asm_jmp_aligned(&e->c), to);
 		return;
 	}
 	linear_of(e, T0, to);
-	/* Running into the next page is nothing that could be interpreted: only then the offset is the page's size. */
-	if (to == FRAME_SIZE && !(e->ti->in.flags & INSN_ENDS))
-		lookup(e, NULL, EXIT_POLL, FRAME_SIZE);
-	else
-		lookup(e, retry, EXIT_JUMP, insn_at(e));
+	lookup(e, retry, EXIT_JUMP, insn_at(e));
+	jump_hit(e);
+}
+
+void emit_next(struct emit *e, int64_t to)
+{
+	uint8_t *retry = e->c.p;
+
+	if (can_link(e, to)) {
+		chain(e, asm_jmp_aligned(&e->c), to);
+		return;
+	}
+	linear_of(e, T0, to);
+	lookup(e, retry, EXIT_NEXT, (uint32_t)to);
 	jump_hit(e);
 }
 
@@ -104,7 +113,7 @@ void emit_jcc(struct emit *e, const struct insn *in)
 {
 	int64_t to = target(e, in);
 
-	if (in_page(to))
+	if (can_link(e, to))
 		chain(e, asm_jcc_aligned(&e->c, in->cc), to);
 	else
 		e->away[e->aways++] = (struct away){ asm_jcc(&e->c, in->cc), e->at };
@@ -156,7 +165,7 @@ void emit_call(struct emit *e, const struct insn *in)
 	int64_t to = target(e, in);
 	uint8_t *retry = e->c.p;
 
-	if (in_page(to)) {
+	if (can_link(e, to)) {
 		linear_of(e, T0, insn_next(e));
 		asm_byte(&e->c, 0x41);
 		asm_byte(&e->c, 0x50 | (T0 & 7)); /* PUSH T0 */

@@ -203,16 +203,23 @@ static void dump_title(const struct dump *d, const struct symbols *symbols)
 static void guest_text(const struct dump *d, unsigned i, char *buf, size_t len)
 {
 	const struct tblock *b = d->b;
-	const uint8_t *frame = ram_frame_bytes(d->tr->vm->ram, b->key >> FRAME_SHIFT);
+	const struct ram *ram = d->tr->vm->ram;
+	const uint8_t *frame = ram_frame_bytes(ram, b->key >> FRAME_SHIFT);
 	unsigned offset = (b->key & (FRAME_SIZE - 1)) + b->point[i].guest, room;
+	uint8_t bytes[2 * INSN_BYTES_MAX];
 	struct insn in;
 	int n;
 
 	n = snprintf(buf, len, "%03x  ", offset);
 	if (offset >= FRAME_SIZE)
 		return;
-	room = FRAME_SIZE - offset;
-	if (insn_decode(frame + offset, room, (enum insn_mode)(b->mode & 3), &in) <= 0)
+	room = FRAME_SIZE - offset < INSN_BYTES_MAX ? FRAME_SIZE - offset : INSN_BYTES_MAX;
+	memcpy(bytes, frame + offset, room);
+	if (b->second != FRAME_NONE) {
+		memcpy(bytes + room, ram_frame_bytes(ram, b->second), INSN_BYTES_MAX);
+		room += INSN_BYTES_MAX;
+	}
+	if (insn_decode(bytes, room, (enum insn_mode)(b->mode & 3), &in) <= 0)
 		snprintf(buf + n, len - (size_t)n, "(other bytes now)");
 	else
 		insn_print(&in, b->linear + b->point[i].guest, buf + n, len - (size_t)n);

@@ -62,6 +62,7 @@ struct emit {
 	struct cpu *cpu;    /* in the mode that the block is for */
 	unsigned shadow_until; /* index of the instruction that STI's shadow covers, or 0 */
 	bool untranslated;  /* behind the last instruction comes one that the interpreter has to run */
+	bool cut;	    /* behind it comes one that lies across two pages */
 	unsigned aways;
 	struct away away[TRACE_INSNS_MAX];
 	struct stub stub[STUBS_MAX];
@@ -94,6 +95,9 @@ void emit_flags_from_rax(struct emit *e);
 /* In between: the flags go to t.flags and RAX is the guest's again. */
 void emit_flags_home(struct code *c);
 
+/* Whether the instruction at offset @at lies across the page's end, so that no branch can be linked to it. */
+bool emit_is_cut(const struct emit *e, int64_t at);
+
 /* --- operand.c --- */
 /* Host register that has guest register @r: itself, or @t after a load. RSP is unbiased into @t. Flag-free. */
 unsigned emit_gpr(struct emit *e, unsigned r, unsigned t);
@@ -122,8 +126,10 @@ emit_fn emit_copy;
 /* --- control.c, stack.c, simple.c --- */
 emit_fn emit_jmp, emit_jcc, emit_jmp_ind, emit_call, emit_call_ind, emit_ret;
 emit_fn emit_push, emit_pop, emit_leave, emit_nothing, emit_lea, emit_rsp_arith;
-/* Ends the block with a direct jump to @to, an offset from the page's start. */
+/* Ends the block with what the instruction under way, a branch, does: a direct jump to @to, an offset from the page's start. */
 void emit_goto(struct emit *e, int64_t to);
+/* Ends the block: the instruction under way is complete, @to is next. */
+void emit_next(struct emit *e, int64_t to);
 /* The ways to other pages of conditional branches. */
 void emit_aways(struct emit *e);
 

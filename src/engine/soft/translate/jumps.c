@@ -146,7 +146,15 @@ static void table_drop_logged(struct jump_table *t)
 		table_is_empty(t);
 }
 
-static void table_set(struct jump_table *t, uint64_t rip, uint64_t code, bool logged, bool large)
+static void pages_note(struct jump_table *t, uint64_t linear, unsigned kind)
+{
+	if (kind & PAGE_LARGE)
+		t->large |= large_bit(linear);
+	else
+		pages_add(t, linear);
+}
+
+static void table_set(struct jump_table *t, uint64_t rip, uint64_t code, bool logged)
 {
 	unsigned i = rip & (JUMPS - 1);
 
@@ -161,10 +169,6 @@ static void table_set(struct jump_table *t, uint64_t rip, uint64_t code, bool lo
 	}
 	t->used = true;
 	t->touched[i / ENTRIES_IN_PAGE / 64] |= 1ull << (i / ENTRIES_IN_PAGE % 64);
-	if (large)
-		t->large |= large_bit(rip);
-	else
-		pages_add(t, rip);
 	t->cache->entry[i] = (struct jump){ .neg_rip = -rip, .code = code };
 }
 
@@ -183,6 +187,14 @@ static void table_drop_page(struct jump_table *t, uint64_t linear)
 	for (unsigned i = first; i < first + FRAME_SIZE; i++)
 		if (!((-t->cache->entry[i].neg_rip ^ linear) >> FRAME_SHIFT))
 			entry_clear(t, i);
+	/* An instruction that began in the page before, too. */
+	linear -= FRAME_SIZE;
+	for (unsigned k = 1; k < INSN_BYTES_MAX; k++) {
+		unsigned i = (first - k) & (JUMPS - 1);
+
+		if (!((-t->cache->entry[i].neg_rip ^ linear) >> FRAME_SHIFT))
+			entry_clear(t, i);
+	}
 }
 
 /* --- the set --- */
@@ -216,16 +228,32 @@ void jumps_select(struct cpu *c, unsigned space)
 	jumps_open(c);
 }
 
-void jumps_set(struct cpu *c, uint64_t rip, uint32_t code)
+/* @global: all that it depends on is. */
+static struct jump_table *enter(struct cpu *c, uint64_t rip, uint32_t code, bool global)
 {
 	struct jump_set *s = c->t.jump_set;
 
 	if ((rip & ~(uint64_t)(FRAME_SIZE - 1)) != c->fetch_linear)
-		return;
+		return NULL;
 	if (s->now->mode != translate_mode(c))
 		jumps_select(c, s->space);
-	table_set(s->now, rip, (uint64_t)(uintptr_t)(c->t.tr->rx + code), c->cpl == 3 || !(c->t.fetch_kind & PAGE_GLOBAL),
-		  c->t.fetch_kind & PAGE_LARGE);
+	table_set(s->now, rip, (uint64_t)(uintptr_t)(c->t.tr->rx + code), c->cpl == 3 || !global);
+	pages_note(s->now, rip, c->t.fetch_kind);
+	return s->now;
+}
+
+void jumps_set(struct cpu *c, uint64_t rip, uint32_t code)
+{
+	enter(c, rip, code, c->t.fetch_kind & PAGE_GLOBAL);
+}
+
+void jumps_set_crossing(struct cpu *c, uint64_t rip, uint32_t code, unsigned second_kind)
+{
+	struct jump_table *t = enter(c, rip, code, c->t.fetch_kind & second_kind & PAGE_GLOBAL);
+
+	/* An INVLPG of the second page is to find it; one anywhere in a large page drops all there is. */
+	if (t)
+		pages_note(t, rip + FRAME_SIZE, second_kind);
 }
 
 void jumps_forget(struct cpu *c, uint64_t rip)

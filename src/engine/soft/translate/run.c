@@ -86,6 +86,15 @@ static const uint8_t *chain(struct cpu *c)
 	return code;
 }
 
+/* The jump cache learns exit_value, and the code looks again; or NULL. */
+static const uint8_t *retry_jump(struct cpu *c)
+{
+	struct translator *tr = c->t.tr;
+	uint64_t flushes = atomic_load(&tr->flushes);
+
+	return call_jump(c, c->t.exit_value) && atomic_load(&tr->flushes) == flushes ? tr->rx + c->t.exit_site : NULL;
+}
+
 /* Runs from @code until something is to be done outside. RIP is right again then, the vector state may be in the registers. */
 static enum translate_next enter(struct cpu *c, const uint8_t *code)
 {
@@ -108,6 +117,10 @@ static enum translate_next enter(struct cpu *c, const uint8_t *code)
 		switch ((enum exit_kind)t->exit_kind) {
 		case EXIT_CHAIN:
 			code = chain(c);
+			if (!code) {
+				c->gpr[GPR_RIP] = t->page + t->exit_at;
+				code = call_find(c);
+			}
 			break;
 		case EXIT_FILL:
 			code = site_fill(c, &next);
@@ -128,13 +141,13 @@ static enum translate_next enter(struct cpu *c, const uint8_t *code)
 			break;
 		case EXIT_ONE:
 			next = NEXT_ONE;
-			if (call_crossing(c, &code) && !code)
-				return NEXT_LOOP;
 			break;
 		case EXIT_JUMP:
 			next = NEXT_ONE;
-			if (call_jump(c, t->exit_value))
-				code = tr->rx + t->exit_site;
+			code = retry_jump(c);
+			break;
+		case EXIT_NEXT:
+			code = retry_jump(c);
 			break;
 		case EXIT_CALL:
 			code = call_run(c);

@@ -95,6 +95,7 @@ struct jump_cache {
  *   STACK   the stack window does not show [exit_value + stack_base, + exit_size), host addresses: move it, go on at exit_site; or one block
  *   VECTOR  the code at exit_site wants exit_slot, VECTOR_*; or as ONE
  *   JUMP    the jump cache has nothing for exit_value: enter it and go on at exit_site; or as ONE
+ *   NEXT    the same for the next instruction, at exit_at, which may lie in the next page; or as POLL
  *   CALL    the handler of translator.calls[exit_slot] has to run the instruction at exit_at (call.c)
  *   STALE   the block at exit_at was invalidated
  */
@@ -107,6 +108,7 @@ struct jump_cache {
 	X(STACK, "exits to move the stack window")                                                 \
 	X(VECTOR, "exits for vector state")                                                        \
 	X(JUMP, "exits to fill a jump cache")                                                      \
+	X(NEXT, "exits to fill a jump cache for what follows")                                     \
 	X(CALL, "calls of handlers")                                                               \
 	X(STALE, "exits of invalid blocks")
 
@@ -179,7 +181,6 @@ struct cpu_translate {
 
 	/* --- C's own --- */
 	struct insn called;	  /* by call.c: what runs now */
-	struct crossing *crossing; /* call.c */
 	struct translator *tr;	  /* NULL: the interpreter runs everything */
 	struct translate_work *work;
 	struct jump_cache *jumps_open; /* what `jumps` is while nothing waits */
