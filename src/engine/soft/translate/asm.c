@@ -167,6 +167,13 @@ void asm_lea(struct code *c, unsigned size, unsigned dst, struct host_mem m)
 	asm_rm(c, size, 0x8d, dst, m);
 }
 
+void asm_rorx(struct code *c, unsigned reg, unsigned by)
+{
+	asm_bytes(c, "\xc4\xe3\xfb\xf0", 4);
+	asm_byte(c, 0xc0 | reg << 3 | reg);
+	asm_byte(c, by);
+}
+
 void asm_xchg(struct code *c, unsigned a, unsigned b)
 {
 	uint8_t tmp[ROOM], *p = insn_begin(c, tmp);

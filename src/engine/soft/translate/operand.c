@@ -354,12 +354,47 @@ static void put_results(struct emit *e, const struct reg_use *use, unsigned n)
 				emit_gpr_put(e, use[i].guest, *use[i].to, *use[i].to == T0 ? T1 : T0);
 }
 
+/*
+ * AH to BH cannot be named beside an operand that takes a REX prefix: then the low byte is, of the register turned by 8. No address may have that register
+ * meanwhile: so T0 is the operand's. NULL: no need; else the register's name in @en, and whose it is in @guest.
+ */
+static uint8_t *high_byte(const struct reg_use *use, unsigned n, const struct encode *en, const struct insn *in, unsigned *guest)
+{
+	if (!uses_scratch(en->mem, T0) && !uses_scratch(en->mem, T1) && en->mem.base < 8)
+		return NULL;
+	for (unsigned i = 0; i < n; i++) {
+		unsigned offset = use[i].to == &en->reg ? in->reg_off : in->rm_off;
+
+		if (use[i].size == 1 && (offset & 1)) {
+			*guest = use[i].guest;
+			return use[i].to;
+		}
+	}
+	return NULL;
+}
+
+static void emit_high_byte(struct emit *e, const struct insn *in, struct encode *en, uint8_t *name, unsigned guest)
+{
+	if (in->id == INSN_ID_CMPXCHG || !__builtin_cpu_supports("bmi2")) {
+		e->failed = true;
+		return;
+	}
+	asm_lea(&e->c, 8, T0, en->mem);
+	en->mem = host_at(T0, 0);
+	*name = (uint8_t)guest;
+	asm_rorx(&e->c, guest, 8);
+	if (!encode_insn(&e->c, in, en))
+		e->failed = true;
+	asm_rorx(&e->c, guest, 56);
+}
+
 void emit_copy(struct emit *e, const struct insn *in)
 {
 	const struct opcode *op = &opcode_table[in->row];
 	struct encode en = encode_same(in);
 	struct reg_use use[4];
-	unsigned n = collect(in, &en, use), free[2], frees = 0, homes = 0;
+	unsigned n = collect(in, &en, use), free[2], frees = 0, homes = 0, guest;
+	uint8_t *high = NULL;
 	int m = in->flags & INSN_MEM ? memory_operand_of(op) : -1;
 
 	for (unsigned i = 0; i < n; i++)
@@ -385,6 +420,12 @@ void emit_copy(struct emit *e, const struct insn *in)
 		/* Also where it is only written: parts of it may stay. */
 		emit_gpr(e, use[i].guest, free[k]);
 		*use[i].to = (uint8_t)free[k++];
+	}
+	if (m >= 0)
+		high = high_byte(use, n, &en, in, &guest);
+	if (high) {
+		emit_high_byte(e, in, &en, high, guest);
+		return;
 	}
 	if (!encode_insn(&e->c, in, &en)) {
 		e->failed = true;
