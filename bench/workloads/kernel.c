@@ -2,6 +2,8 @@
 /* Work of the kernel: null system call, pipes, processes, page faults, mappings, signals. */
 #include "workloads.h"
 
+#include "kernel_io.h"
+
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -130,5 +132,8 @@ const struct workload kernel_workloads[] = {
 	{ "kernel", "syscall", getpid_calls, 300000, NULL }, { "kernel", "pipe", pipes, 6000, NULL },
 	{ "kernel", "fork-exit", fork_exit, 400, NULL },     { "kernel", "fork-exec", fork_exec, 120, NULL },
 	{ "kernel", "page-fault", page_faults, 30, NULL },   { "kernel", "mmap", mappings, 15000, NULL },
-	{ "kernel", "signal", signals, 40000, NULL },	       { 0 },
+	{ "kernel", "signal", signals, 40000, NULL },
+	{ "kernel", "file", files, 480, NULL },
+	{ "kernel", "tcp", tcp, 25, NULL },
+	{ 0 },
 };
