@@ -108,9 +108,11 @@ static void ram_beyond_the_limit_on_address_space_is_refused(void **state)
 	struct error e;
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-	skip(); /* the sanitizer's shadow is larger than any such limit */
+	print_message("skipped: the sanitizer's shadow is larger than any such limit\n");
+	skip();
 #elif defined(__has_feature)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+	print_message("skipped: the sanitizer's shadow is larger than any such limit\n");
 	skip();
 #endif
 #endif

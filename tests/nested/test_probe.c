@@ -114,6 +114,7 @@ static void a_guest_that_spins_is_ended_in_time(void **state)
 	uint64_t ns;
 
 	if (!begin_vm(&p, &probe)) {
+		print_message("skipped: %s\n", probe.why);
 		skip();
 		return;
 	}
@@ -135,6 +136,7 @@ static void a_guest_that_answers_wrong_is_told(void **state)
 	uint64_t ns;
 
 	if (!begin_vm(&p, &probe)) {
+		print_message("skipped: %s\n", probe.why);
 		skip();
 		return;
 	}
