@@ -276,19 +276,19 @@ def doctor_tells_what_is_missing():
         return f"{status} {checks['limit-nofile']}"
 
 
-def the_man_page_names_every_option_and_no_other():
+def the_man_page_names_every_option_and_its_value_and_no_other():
     with open(MANPAGE, encoding="utf-8") as f:
         page = f.read()
     shown = set()
     for command in ("run", "doctor"):
         section = re.search(rf"^\.Sh OPTIONS OF {command.upper()}$(.*?)^\.Sh ", page, re.M | re.S).group(1)
-        in_page = set(re.findall(r"^\.It Fl Fl ([a-z-]+)", section, re.M))
-        in_help = set(re.findall(r"^  --([a-z-]+)", run("help", command)[1], re.M))
+        in_page = set(re.findall(r"^\.It Fl Fl ([a-z-]+)(?: Ar ([A-Z]+))?", section, re.M))
+        in_help = set(re.findall(r"^  --([a-z-]+)(?: ([A-Z]+))?", run("help", command)[1], re.M))
         shown |= in_help
         if in_page != in_help:
             return f"{command}: in one only: {in_page ^ in_help}"
     synopsis = re.search(r"^\.Sh SYNOPSIS$(.*?)^\.Sh ", page, re.M | re.S).group(1)
-    if set(re.findall(r"Fl Fl ([a-z-]+)", synopsis)) != shown - {"help"}:
+    if set(re.findall(r"Fl Fl ([a-z-]+)(?: Ar ([A-Z]+))?", synopsis)) != shown - {("help", "")}:
         return "the synopsis differs"
 
 
@@ -321,7 +321,7 @@ TESTS = [
     output_that_is_lost_is_told, output_goes_where_it_is_sent, a_slow_reader_gets_everything, signals_end_a_run_with_status_0,
     a_missing_default_guest_says_how_to_get_it, the_default_guest_is_found_where_it_should_be,
     a_host_without_memory_is_told, an_address_that_is_taken_is_told, doctor_has_an_answer_for_people_and_for_programs,
-    doctor_tells_what_is_missing, the_man_page_names_every_option_and_no_other,
+    doctor_tells_what_is_missing, the_man_page_names_every_option_and_its_value_and_no_other,
     the_man_page_names_every_command_topic_and_status, the_man_page_is_well_formed,
 ]
 
