@@ -250,6 +250,24 @@ enum engine_exit erig_join(pthread_t t)
 	return (enum engine_exit)(uintptr_t)exit;
 }
 
+bool erig_all_halt(unsigned n)
+{
+	pthread_t t[VCPUS_MAX];
+	bool all = true;
+
+	must(n <= VCPUS_MAX, "so many threads");
+	for (unsigned i = 0; i < n; i++)
+		t[i] = erig_run_beside(i);
+	for (unsigned i = 0; i < n; i++) {
+		enum engine_exit how = erig_join(t[i]);
+
+		if (how != ENGINE_EXIT_HALT)
+			fprintf(stderr, "vCPU %u: exit %u\n", i, (unsigned)how);
+		all &= how == ENGINE_EXIT_HALT;
+	}
+	return all;
+}
+
 int erig_teardown(void **state)
 {
 	erig_model = NULL;

@@ -77,6 +77,8 @@ void erig_set_reg(unsigned vcpu, unsigned reg, uint64_t value);
 /* A thread that does erig_run; and waiting for what that returns. */
 pthread_t erig_run_beside(unsigned vcpu);
 enum engine_exit erig_join(pthread_t t);
+/* vCPUs 0 to @n - 1, each on a thread; true when all have come to ENGINE_EXIT_HALT, else the others' exits are printed. */
+bool erig_all_halt(unsigned n);
 /* The only child of this process. */
 int erig_child(void);
 /* True: the program is the engine's process, and *status what main returns. Else takes argv[1] as the host. */

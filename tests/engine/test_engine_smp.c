@@ -124,16 +124,11 @@ static void start_caller(unsigned vcpus)
 
 static void code_that_another_vcpu_rewrites_is_seen(void **state)
 {
-	pthread_t t[2];
-
 	start_caller(2);
 	ERIG_LOAD(ERIG_CODE + 0x100, writer);
 	erig_long_mode(1, ERIG_CODE + 0x100);
 	erig_set_reg(1, R9, 200);
-	t[0] = erig_run_beside(0);
-	t[1] = erig_run_beside(1);
-	erig_join(t[0]);
-	erig_join(t[1]);
+	assert_true(erig_all_halt(2));
 	assert_int_equal(erig_peek(0x20000, 8), 0xffff);
 }
 

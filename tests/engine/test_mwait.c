@@ -265,7 +265,6 @@ static void no_wake_up_is_lost(void **state)
 static void spinning_vcpus_let_each_other_run(void **state)
 {
 	enum { TURNS = 500, VCPUS = 4 };
-	pthread_t t[VCPUS];
 	uint64_t begin;
 
 	erig_model = NULL;
@@ -277,10 +276,7 @@ static void spinning_vcpus_let_each_other_run(void **state)
 		erig_set_reg(i, RSI, i);
 	}
 	begin = host_monotonic_ns();
-	for (unsigned i = 0; i < VCPUS; i++)
-		t[i] = erig_run_beside(i);
-	for (unsigned i = 0; i < VCPUS; i++)
-		assert_int_equal(erig_join(t[i]), ENGINE_EXIT_HALT);
+	assert_true(erig_all_halt(VCPUS));
 	assert_int_equal(erig_peek(FLAG, 4), TURNS * VCPUS);
 	print_message("%u turns: %.1f us each\n", TURNS * VCPUS, (double)(host_monotonic_ns() - begin) / 1000 / (TURNS * VCPUS));
 }

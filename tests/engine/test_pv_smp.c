@@ -105,7 +105,6 @@ GUEST(receives, "lock incl " FLAG_AT "; sti; 1: hlt; jmp 1b");
 static void ipis_reach_several_vcpus(void **state)
 {
 	struct vcpu_state s;
-	pthread_t t[3];
 
 	erig_start(3);
 	ERIG_LOAD(ERIG_CODE, sends);
@@ -113,10 +112,7 @@ static void ipis_reach_several_vcpus(void **state)
 	erig_long_mode(0, ERIG_CODE);
 	erig_long_mode(1, SECOND);
 	erig_long_mode(2, SECOND);
-	for (unsigned i = 0; i < 3; i++)
-		t[i] = erig_run_beside(i);
-	for (unsigned i = 0; i < 3; i++)
-		assert_int_equal(erig_join(t[i]), ENGINE_EXIT_HALT);
+	assert_true(erig_all_halt(3));
 	assert_int_equal(erig_reg(0, RAX), 2);
 	for (unsigned i = 1; i < 3; i++) {
 		erig_get(i, &s);
@@ -143,7 +139,6 @@ GUEST(maps,
 static void a_vcpu_that_sleeps_flushes_when_it_wakes(void **state)
 {
 	struct vcpu_state s;
-	pthread_t t[2];
 
 	erig_start(2);
 	ERIG_LOAD(ERIG_CODE, maps);
@@ -155,10 +150,7 @@ static void a_vcpu_that_sleeps_flushes_when_it_wakes(void **state)
 	erig_poke(0x400000, 8, 222);
 	erig_long_mode(0, ERIG_CODE);
 	erig_long_mode(1, SECOND);
-	for (unsigned i = 0; i < 2; i++)
-		t[i] = erig_run_beside(i);
-	for (unsigned i = 0; i < 2; i++)
-		assert_int_equal(erig_join(t[i]), ENGINE_EXIT_HALT);
+	assert_true(erig_all_halt(2));
 	erig_get(1, &s);
 	assert_int_equal(s.gpr[R8], 111);
 	assert_int_equal(s.gpr[R9], 222);
