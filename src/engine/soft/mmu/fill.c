@@ -50,8 +50,8 @@ static struct region region_of(struct cpu *c, uint64_t linear, const struct walk
 }
 
 /* Enters a translation for what it allows. @host is of the page's first byte. */
-static void fill(struct tlb_view *v, uint64_t linear, const struct walk *w, enum mmu_access access, const uint8_t *host,
-		 struct region r)
+static void fill(struct tlb_set *s, struct tlb_view *v, uint64_t linear, const struct walk *w, enum mmu_access access,
+		 const uint8_t *host, struct region r)
 {
 	uint64_t page = linear & ~0xfffull, addend = (uint64_t)(uintptr_t)host - page;
 	unsigned i = tlb_index(linear);
@@ -66,6 +66,7 @@ static void fill(struct tlb_view *v, uint64_t linear, const struct walk *w, enum
 	e->extra = r.size - (FRAME_SIZE - 1);
 	e->kind = (w->global ? TLB_GLOBAL : 0) | (w->shift > FRAME_SHIFT ? TLB_LARGE : 0);
 	tlb_bit_set(v->valid, i);
+	s->in_views[i] |= tlb_view_bit(s, v);
 	if (access == MMU_EXEC)
 		e->exec = page;
 	else
@@ -82,6 +83,7 @@ static void fill(struct tlb_view *v, uint64_t linear, const struct walk *w, enum
 	if (w->shift > FRAME_SHIFT) {
 		tlb_bit_set(v->large, i);
 		v->large_at |= large_bit(linear);
+		tlb_bit_set(s->large_at, large_hash(linear));
 	}
 	v->used = true;
 }
@@ -114,7 +116,7 @@ bool mmu_page_enter(struct cpu *c, struct tlb_view *v, uint64_t linear, const st
 	p->host = c->ram_host + (frame << FRAME_SHIFT) + (linear & 0xfff);
 	c->tlbs->global_low |= w->global && !(linear >> 63);
 	if (access == MMU_EXEC || !c->dbg.watch_count || !debug_page_watched(c, linear))
-		fill(v, linear, w, access, c->ram_host + (frame << FRAME_SHIFT), region_of(c, linear, w, slot, frame));
+		fill(c->tlbs, v, linear, w, access, c->ram_host + (frame << FRAME_SHIFT), region_of(c, linear, w, slot, frame));
 	return true;
 }
 

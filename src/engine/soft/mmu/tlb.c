@@ -63,15 +63,9 @@ static bool entry_in(const struct tlb_view *v, unsigned i, uint64_t region, unsi
 	return tag != none && tag >> shift == region >> shift;
 }
 
-static void view_drop_page(struct tlb_view *v, uint64_t linear)
+static void view_drop_large(struct tlb_view *v, uint64_t linear)
 {
-	unsigned i = tlb_index(linear);
-
-	if (!v->used)
-		return;
-	if (entry_in(v, i, linear, FRAME_SHIFT))
-		tlb_entry_clear(v, i);
-	if (!(v->large_at & large_bit(linear)))
+	if (!v->used || !(v->large_at & large_bit(linear)))
 		return;
 	for (unsigned w = 0; w < TLB_ENTRIES / 64; w++) {
 		uint64_t m = v->large[w];
@@ -84,6 +78,29 @@ static void view_drop_page(struct tlb_view *v, uint64_t linear)
 				tlb_entry_clear(v, w * 64 + b);
 		}
 	}
+}
+
+/* In the spaces that @spaces has a bit for. */
+static void drop_page(struct tlb_set *s, uint64_t linear, unsigned spaces)
+{
+	unsigned i = tlb_index(linear);
+
+	for (uint32_t m = s->in_views[i]; m; m &= m - 1) {
+		unsigned n = (unsigned)__builtin_ctz(m);
+		struct tlb_view *v = &s->space[n / VIEW_COUNT].view[n % VIEW_COUNT];
+
+		if (!(spaces >> n / VIEW_COUNT & 1))
+			continue;
+		if (entry_in(v, i, linear, FRAME_SHIFT))
+			tlb_entry_clear(v, i);
+		if (!tlb_bit(v->valid, i))
+			s->in_views[i] &= ~(1u << n);
+	}
+	if (!tlb_bit(s->large_at, large_hash(linear)))
+		return;
+	for (unsigned n = 0; n < TLB_SPACES; n++)
+		for (unsigned k = 0; spaces >> n & 1 && k < VIEW_COUNT; k++)
+			view_drop_large(&s->space[n].view[k], linear);
 }
 
 int mmu_init(struct cpu *c)
@@ -180,6 +197,7 @@ void mmu_flush_all(struct cpu *c)
 	for (unsigned i = 0; i < TLB_SPACES; i++)
 		for (unsigned k = 0; k < VIEW_COUNT; k++)
 			view_clear(&c->tlbs->space[i].view[k]);
+	tlb_set_bytes(c->tlbs->large_at, 0, sizeof(c->tlbs->large_at));
 	cpu_fetch_forget(c);
 }
 
@@ -226,9 +244,7 @@ static void page_forget(struct cpu *c, uint64_t linear)
 void mmu_flush_page(struct cpu *c, uint64_t linear)
 {
 	page_forget(c, linear);
-	for (unsigned i = 0; i < TLB_SPACES; i++)
-		for (unsigned k = 0; k < VIEW_COUNT; k++)
-			view_drop_page(&c->tlbs->space[i].view[k], linear);
+	drop_page(c->tlbs, linear, (1u << TLB_SPACES) - 1);
 	cpu_fetch_forget(c);
 }
 
@@ -237,8 +253,8 @@ void mmu_flush_page_pcid(struct cpu *c, uint64_t linear, unsigned pcid)
 	struct tlb_space *sp = space_find(c->tlbs, pcid);
 
 	page_forget(c, linear);
-	for (unsigned k = 0; sp && k < VIEW_COUNT; k++)
-		view_drop_page(&sp->view[k], linear);
+	if (sp)
+		drop_page(c->tlbs, linear, 1u << (sp - c->tlbs->space));
 	cpu_fetch_forget(c);
 }
 

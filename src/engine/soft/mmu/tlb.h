@@ -5,6 +5,8 @@
 
 #include "engine/soft/mmu/mmu.h"
 
+enum { LARGE_BITS = 4096 };
+
 struct tlb_view {
 	struct tlb tlb;
 	uint64_t valid[TLB_ENTRIES / 64];  /* entry i may be something */
@@ -30,8 +32,13 @@ struct tlb_set {
 	enum mmu_view view;    /* of the present mode */
 	uint64_t clock;
 	bool global_low;       /* there may be global pages in the lower half of the linear addresses */
+	/* For INVLPG, which would else look at each view: bit n: view n % VIEW_COUNT of space n / VIEW_COUNT may have something in this entry. */
+	uint32_t in_views[TLB_ENTRIES];
+	uint64_t large_at[LARGE_BITS / 64]; /* large_hash of what had parts of large pages in some view since all was flushed */
 	struct tlb none;
 };
+
+_Static_assert(TLB_SPACES * VIEW_COUNT <= 32, "a bit for each view in tlb_set.in_views");
 
 /* memset that leaves the vector registers alone: the guest's may be in them (translate/call.c). */
 static inline void tlb_set_bytes(void *p, unsigned value, size_t n)
@@ -63,10 +70,23 @@ static inline void tlb_entry_clear(struct tlb_view *v, unsigned i)
 
 enum { TLB_LARGE_SHIFT = 30 /* the largest page there is */ };
 
+static inline unsigned large_hash(uint64_t linear)
+{
+	return (unsigned)((linear >> TLB_LARGE_SHIFT) * 0x9e3779b97f4a7c15ull >> 32) & (LARGE_BITS - 1);
+}
+
 /* A bit for the GiB of @linear: whether there may be parts of large pages. */
 static inline uint64_t large_bit(uint64_t linear)
 {
 	return 1ull << ((linear >> TLB_LARGE_SHIFT) * 0x9e3779b97f4a7c15ull >> 58);
+}
+
+/* The bit of @v, which is not `none`, in tlb_set.in_views. */
+static inline uint32_t tlb_view_bit(const struct tlb_set *s, const struct tlb_view *v)
+{
+	uintptr_t at = (uintptr_t)v - (uintptr_t)s->space;
+
+	return 1u << (at / sizeof(struct tlb_space) * VIEW_COUNT + at % sizeof(struct tlb_space) / sizeof(struct tlb_view));
 }
 
 static inline unsigned tlb_index(uint64_t linear)

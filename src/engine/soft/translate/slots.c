@@ -177,7 +177,8 @@ static uint8_t *pair_host(struct cpu *c, uint32_t a, uint32_t b)
 	if (++p->tries < PAIR_TRIES)
 		return NULL;
 	p->tries = 0;
-	pair_hide(c, at);
+	if (p->mapped)
+		pair_hide(c, at);
 	p->mapped = false;
 	for (unsigned n = 0; n < 2; n++) {
 		p->frame[n] = p->wanted[n];
