@@ -132,6 +132,21 @@ static void stack_check_moves_up_to_where_no_flags_are_live(void **state)
 	assert_led(1, MEM_STACK, 1, false);
 }
 
+static void stack_check_does_not_move_up_into_a_loop(void **state)
+{
+	for (unsigned back = 0; back < 2; back++) {
+		BEGIN();
+		I(0x48, 0xff, 0xc0);		     /* inc rax */
+		I(0x48, 0x39, 0xd8);		     /* cmp rax, rbx */
+		I(0x75, back ? 0xf8 : 0x10);	     /* jne: there, or ahead */
+		I(0xc3);			     /* ret, behind which flags are live */
+		t.insn[2].live_taken = FL_ALL;
+		analyse_flags(&t, FL_ALL, false);
+		memory();
+		assert_led(3, MEM_STACK, back ? 3 : 1, false);
+	}
+}
+
 static void red_zone_lies_below_rsp(void **state)
 {
 	BEGIN();
@@ -314,6 +329,102 @@ static void group_ends_where_its_register_changes(void **state)
 	assert_group(0, 0, 16, false);
 }
 
+static void constants_added_to_its_registers_keep_the_group(void **state)
+{
+	BEGIN();
+	I(0x48, 0x8b, 0x03);		   /* mov rax, [rbx] */
+	I(0x48, 0x83, 0xc3, 0x40);	   /* add rbx, 64 */
+	I(0x48, 0x8b, 0x43, 0xc8);	   /* mov rax, [rbx-56] */
+	I(0x48, 0x8d, 0x5b, 0xf0);	   /* lea rbx, [rbx-16] */
+	I(0x48, 0xff, 0xc3);		   /* inc rbx */
+	I(0x48, 0x83, 0xeb, 0x01);	   /* sub rbx, 1 */
+	I(0x48, 0x89, 0x03);		   /* mov [rbx], rax */
+	I(0x83, 0xc3, 0x08);		   /* add ebx, 8: cuts it */
+	I(0x48, 0x89, 0x03);		   /* mov [rbx], rax */
+	I(0x48, 0x8d, 0x5e, 0x08);	   /* lea rbx, [rsi+8] */
+	I(0x48, 0x89, 0x03);		   /* mov [rbx], rax */
+	I(0x48, 0x01, 0xc3);		   /* add rbx, rax */
+	I(0x48, 0x89, 0x03);		   /* mov [rbx], rax */
+	memory();
+	assert_led(2, MEM_GROUP, 0, false);
+	assert_led(6, MEM_GROUP, 0, true);
+	assert_group(0, 0, 56, true);
+	assert_led(8, MEM_SINGLE, 8, true);
+	assert_led(10, MEM_SINGLE, 10, true);
+	assert_led(12, MEM_SINGLE, 12, true);
+}
+
+static void operands_with_the_same_index_are_a_group(void **state)
+{
+	BEGIN();
+	I(0x48, 0x8b, 0x04, 0xcb);	   /* mov rax, [rbx+8*rcx] */
+	I(0x48, 0x8b, 0x44, 0xcb, 0x10);   /* mov rax, [rbx+8*rcx+16] */
+	I(0x48, 0x8b, 0x44, 0x8b, 0x10);   /* mov rax, [rbx+4*rcx+16] */
+	I(0x48, 0x8b, 0x44, 0xd3, 0x10);   /* mov rax, [rbx+8*rdx+16] */
+	I(0x48, 0xff, 0xc1);		   /* inc rcx */
+	I(0x48, 0x83, 0xc3, 0x04);	   /* add rbx, 4 */
+	I(0x48, 0x89, 0x04, 0xcb);	   /* mov [rbx+8*rcx], rax: 12 further */
+	I(0x48, 0x89, 0xc1);		   /* mov rcx, rax */
+	I(0x48, 0x89, 0x04, 0xcb);	   /* mov [rbx+8*rcx], rax */
+	memory();
+	assert_led(1, MEM_GROUP, 0, false);
+	assert_led(2, MEM_SINGLE, 2, false);
+	assert_led(3, MEM_SINGLE, 3, false);
+	assert_led(6, MEM_GROUP, 0, true);
+	assert_led(8, MEM_SINGLE, 8, true);
+	assert_group(0, 0, 24, true);
+	/* One register for both moves it twice. */
+	BEGIN();
+	I(0x48, 0x8b, 0x04, 0x5b);	   /* mov rax, [rbx+2*rbx] */
+	I(0x48, 0xff, 0xc3);		   /* inc rbx */
+	I(0x48, 0x8b, 0x04, 0x5b);	   /* mov rax, [rbx+2*rbx] */
+	memory();
+	assert_led(2, MEM_GROUP, 0, false);
+	assert_group(0, 0, 11, false);
+}
+
+static void operands_relative_to_rip_are_a_group(void **state)
+{
+	BEGIN();
+	I(0x48, 0x8b, 0x05, 0x00, 0x10, 0, 0); /* mov rax, [0x1007] */
+	I(0x48, 0x89, 0x05, 0x01, 0x10, 0, 0); /* mov [0x100f], rax */
+	I(0x48, 0x8b, 0x05, 0x00, 0x20, 0, 0); /* mov rax, [0x2015] */
+	I(0x8b, 0x05, 0xff, 0xff, 0xff, 0x7f); /* mov eax, [2^31+26] */
+	memory();
+	assert_led(1, MEM_GROUP, 0, true);
+	assert_group(0, 0x1007, 0x1017, true);
+	assert_led(2, MEM_SINGLE, 2, false);
+	assert_led(3, MEM_SINGLE, 3, false);
+}
+
+static void operands_in_segments_with_a_base_are_groups_of_their_own(void **state)
+{
+	BEGIN();
+	I(0x65, 0x48, 0x8b, 0x04, 0x25, 0x28, 0, 0, 0); /* mov rax, gs:[0x28] */
+	I(0x64, 0x48, 0x8b, 0x04, 0x25, 0x28, 0, 0, 0); /* mov rax, fs:[0x28] */
+	I(0x65, 0x48, 0x8b, 0x04, 0x25, 0x30, 0, 0, 0); /* mov rax, gs:[0x30] */
+	I(0x48, 0x8b, 0x04, 0x25, 0x38, 0, 0, 0);	/* mov rax, [0x38] */
+	I(0x64, 0x48, 0x8b, 0x03);			/* mov rax, fs:[rbx] */
+	I(0x48, 0x8b, 0x03);				/* mov rax, [rbx] */
+	I(0x64, 0x48, 0x89, 0x43, 0x08);		/* mov fs:[rbx+8], rax */
+	I(0xf3, 0x48, 0x0f, 0xae, 0xd0);		/* wrfsbase rax */
+	I(0x64, 0x48, 0x89, 0x03);			/* mov fs:[rbx], rax */
+	I(0x65, 0x48, 0x8b, 0x04, 0x25, 0x34, 0, 0, 0); /* mov rax, gs:[0x34] */
+	I(0xf3, 0x48, 0x0f, 0xae, 0xd8);		/* wrgsbase rax */
+	I(0x65, 0x48, 0x8b, 0x04, 0x25, 0x34, 0, 0, 0); /* mov rax, gs:[0x34] */
+	memory();
+	assert_led(1, MEM_SINGLE, 1, false);
+	assert_led(2, MEM_GROUP, 0, false);
+	assert_led(3, MEM_SINGLE, 3, false);
+	assert_led(5, MEM_SINGLE, 5, false);
+	assert_led(6, MEM_GROUP, 4, true);
+	assert_led(8, MEM_SINGLE, 8, true);
+	assert_led(9, MEM_GROUP, 0, false);
+	assert_led(11, MEM_SINGLE, 11, false);
+	assert_group(0, 0x28, 0x3c, false);
+	assert_group(4, 0, 16, true);
+}
+
 static void group_that_grows_too_wide_begins_anew(void **state)
 {
 	BEGIN();
@@ -480,6 +591,7 @@ int main(void)
 		cmocka_unit_test(pushes_share_one_check),
 		cmocka_unit_test(pops_and_return_share_one_check),
 		cmocka_unit_test(stack_check_moves_up_to_where_no_flags_are_live),
+		cmocka_unit_test(stack_check_does_not_move_up_into_a_loop),
 		cmocka_unit_test(red_zone_lies_below_rsp),
 		cmocka_unit_test(constants_added_to_rsp_keep_the_range),
 		cmocka_unit_test(other_changes_of_rsp_end_the_range),
@@ -490,6 +602,10 @@ int main(void)
 		cmocka_unit_test(access_far_from_rsp_is_single),
 		cmocka_unit_test(operands_on_one_register_are_a_group),
 		cmocka_unit_test(group_ends_where_its_register_changes),
+		cmocka_unit_test(constants_added_to_its_registers_keep_the_group),
+		cmocka_unit_test(operands_with_the_same_index_are_a_group),
+		cmocka_unit_test(operands_relative_to_rip_are_a_group),
+		cmocka_unit_test(operands_in_segments_with_a_base_are_groups_of_their_own),
 		cmocka_unit_test(group_that_grows_too_wide_begins_anew),
 		cmocka_unit_test(conditional_store_does_not_widen_a_group_of_loads),
 		cmocka_unit_test(operands_that_share_no_check_are_single),

@@ -10,6 +10,7 @@
 #include "random.h"
 
 static unsigned long rounds = 20000;
+static unsigned long grouped[2]; /* on a register alone, on something else */
 
 /* --- memory: the interpreter sees every access --- */
 
@@ -191,7 +192,7 @@ static void other_insn(struct bytes *c)
 		put(c, below(2) ? 0xa4 : 0xaa); /* strings */
 		break;
 	case 17:
-		put(c, 0x48 | r >> 3); /* add r, small */
+		put(c, (below(4) ? 0x48 : 0x40) | r >> 3); /* add r, small */
 		put(c, 0x83);
 		put(c, 0xc0 | (r & 7));
 		put(c, below(16));
@@ -219,6 +220,24 @@ static bool inside(const struct seen *s, uint64_t base, int32_t lo, int32_t hi)
 	       (int64_t)hi - lo >= (int64_t)s->size;
 }
 
+/* What operands of a group count from; the rig's segments FS and GS begin somewhere, code at 0x1000. */
+static uint64_t group_base(const struct insn *in, const uint64_t gpr[16])
+{
+	uint64_t at = in->base <= R15 ? gpr[in->base] : in->base == GPR_RIP ? 0x1000 : 0;
+
+	if (in->index <= R15)
+		at += gpr[in->index] << in->scale;
+	return in->seg == SEG_FS || in->seg == SEG_GS ? at + rig.c->segbase[in->seg] : at;
+}
+
+static bool same_group(const struct insn *a, const struct insn *b)
+{
+	bool based[2] = { a->seg == SEG_FS || a->seg == SEG_GS, b->seg == SEG_FS || b->seg == SEG_GS };
+
+	return a->base == b->base && a->index == b->index && (a->index > R15 || a->scale == b->scale) && based[0] == based[1] &&
+	       (!based[0] || a->seg == b->seg);
+}
+
 /* The instruction @i was executed: are its accesses where they should be? */
 static void check_accesses(unsigned i, uint64_t gpr[TRACE_INSNS_MAX][16])
 {
@@ -236,8 +255,9 @@ static void check_accesses(unsigned i, uint64_t gpr[TRACE_INSNS_MAX][16])
 			in = inside(s, gpr[ti->leader][RSP], lead->stack_lo, lead->stack_hi);
 			break;
 		case MEM_GROUP:
-			in = inside(s, gpr[ti->leader][lead->in.base], lead->group_lo, lead->group_hi) &&
-			     lead->in.base == ti->in.base;
+			in = inside(s, group_base(&lead->in, gpr[ti->leader]), lead->group_lo, lead->group_hi) &&
+			     same_group(&lead->in, &ti->in);
+			grouped[!same_group(&ti->in, &(struct insn){ .base = ti->in.base, .index = GPR_ZERO })]++;
 			break;
 		case MEM_NONE:
 			in = ti->in.id == INSN_ID_MOVS || ti->in.id == INSN_ID_STOS || ti->in.id == INSN_ID_ENTER;
@@ -296,6 +316,8 @@ static unsigned run_random_trace(void)
 		rig_poke(8 * i, 8, random_pointer());
 	for (i = 0; i < 16; i++)
 		rig.c->gpr[i] = random_pointer();
+	rig.c->segbase[SEG_FS] = 0x128;
+	rig.c->segbase[SEG_GS] = 0x340;
 	t.count = t.bytes = 0;
 	for (unsigned n = 1 + below(TRACE_INSNS_MAX); t.count < n;) {
 		struct bytes c = { .n = 0 };
@@ -429,6 +451,7 @@ static void all_accesses_of_random_runs_lie_in_their_ranges(void **state)
 	for (unsigned n = 0; n < rounds; n++)
 		executed += run_random_trace();
 	assert_true(executed > rounds * 3ul); /* not only first instructions */
+	assert_true(grouped[0] > rounds / 4 && grouped[1] > rounds / 16);
 }
 
 int main(int argc, char **argv)

@@ -15,7 +15,7 @@ enum { TRACE_INSNS_MAX = 64 };
 enum mem_how {
 	MEM_NONE,   /* no memory operand that the translator looks after */
 	MEM_STACK,  /* at a known distance from RSP, inside the range that the check at `leader` covers */
-	MEM_GROUP,  /* on a base register, inside the range that the check at `leader` covers */
+	MEM_GROUP,  /* on what the leader's operand is on (base, index, segment base), inside the range that its check covers */
 	MEM_SINGLE, /* a check of its own */
 };
 
@@ -31,7 +31,10 @@ struct trace_insn {
 	/* In a leader of a stack range (stack_hi > stack_lo): bytes [lo, hi) relative to RSP before it. */
 	int32_t stack_lo, stack_hi;
 	bool stack_store;   /* one of them is a store */
-	/* In a leader of a group: bytes [lo, hi) relative to the base register before it. */
+	/*
+	 * In a leader of a group: bytes [lo, hi) relative to its operand's address without displacement, before it. RIP counts as the address of the
+	 * first instruction.
+	 */
 	int32_t group_lo, group_hi;
 	bool group_store;
 	/* PUSH m, POP m and CALL m have two operands: the other one, the explicit, is MEM_SINGLE whatever `how` says. */
@@ -54,9 +57,9 @@ void analyse_flags(struct trace *t, unsigned live_out_end, bool exact);
 
 /*
  * Fills how, leader, the ranges. Only for 64-bit code. A stack range ends (the next access needs a new leader) where
- * RSP changes by something else than a constant, and where the range would exceed @range bytes; the same for groups where their base
- * register is written. Base registers of groups are general registers but RSP and RIP, without
- * index, without segment base (FS, GS); offsets of one group lie within @range. A group of one is MEM_SINGLE.
+ * RSP changes by something else than a constant, and where the range would exceed @range bytes; the same for groups and their base and
+ * index registers. Groups have a base register (not RSP) and may have an index; or RIP; or FS or GS, then also with no register at all. Offsets of
+ * one group lie within @range. A group of one is MEM_SINGLE.
  * The leader of a stack range may stand before its first access, where no flags are live (live_in, by analyse_flags).
  * An instruction @translated does not answer for (NULL: all are) is run by the interpreter: it ends all ranges, and has MEM_NONE.
  */

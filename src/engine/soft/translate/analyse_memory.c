@@ -2,15 +2,15 @@
 /*
  * Which memory operands one check can serve, in 64-bit code.
  *
- * One walk from the first instruction to the last, with the ranges that are open: one relative to RSP, and one for each
- * base register. A range belongs to its leader, the instruction before which its check will stand, and counts its
- * bytes from what the register is there. It is closed when that can no longer be known.
+ * One walk from the first instruction to the last, with the ranges that are open: one relative to RSP, and groups: each of a segment
+ * base, a base register (or RIP) and a scaled index register. A range belongs to its leader, the instruction before which its check will
+ * stand, and counts its bytes from what these are there. It is closed when that can no longer be known.
  *
  * Invariants:
  *  - the members of a stack range are all above the leader of the next, since there is one window;
  *  - where flags are live a stack check is moved up, to where RSP is known by constants and flags are not live, if there is such a place;
- *  - a register that carries an open range has not changed since the leader (RSP: only by `rsp`, a sum of
- *    constants);
+ *    but not into what may be a loop;
+ *  - a register that carries an open range has only changed by a sum of constants since the leader (`rsp`, `moved`);
  *  - a check covers more than what is accessed on the way that is taken; that costs a needless way out, never a wrong
  *    one. So all that is unclear gets a check of its own, or none at all where nobody checks but the interpreter.
  */
@@ -32,6 +32,15 @@ struct range {
 	int64_t lo, hi;
 };
 
+/* Operands that differ in their displacement only. */
+struct group {
+	struct range r;
+	uint8_t seg; /* SEG_FS, SEG_GS; else any other */
+	uint8_t base, index, scale;
+	int64_t moved; /* by how much the address without displacement is another than before the leader */
+};
+enum { GROUPS = 16 };
+
 struct walk {
 	struct trace *t;
 	int64_t limit;
@@ -39,8 +48,10 @@ struct walk {
 	int64_t rsp; /* RSP now, less RSP before the leader of the stack range */
 	unsigned past;  /* behind the last access of the stack ranges so far */
 	unsigned known; /* from this instruction on RSP has only changed by constants, and nothing ended ranges */
+	unsigned looped; /* behind the last branch back */
 	int64_t sum[TRACE_INSNS_MAX + 1]; /* RSP before each of them, less RSP before that one */
-	struct range group[16];
+	struct group group[GROUPS];
+	unsigned taken; /* groups that were opened */
 };
 
 /* --- ranges --- */
@@ -49,7 +60,7 @@ static bool range_extend(struct range *r, int64_t limit, int64_t at, unsigned si
 {
 	int64_t lo = at < r->lo ? at : r->lo, hi = at + size > r->hi ? at + size : r->hi;
 
-	if (!r->open || hi - lo > limit)
+	if (!r->open || hi - lo > limit || lo < INT32_MIN || hi > INT32_MAX)
 		return false;
 	/* Not for a store that may never happen: the page may well be one that is only read. */
 	if (store && !r->store && r->past_branch)
@@ -82,9 +93,9 @@ static void stack_close(struct walk *w)
 	r->open = false;
 }
 
-static void group_close(struct walk *w, unsigned base)
+static void group_close(struct walk *w, struct group *g)
 {
-	struct range *r = &w->group[base];
+	struct range *r = &g->r;
 
 	if (r->open) {
 		struct trace_insn *ti = &w->t->insn[r->leader];
@@ -111,18 +122,18 @@ static void rsp_unknown(struct walk *w, unsigned i)
 static void close_all(struct walk *w, unsigned i)
 {
 	rsp_unknown(w, i);
-	for (unsigned n = 0; n < 16; n++)
-		group_close(w, n);
+	for (unsigned n = 0; n < GROUPS; n++)
+		group_close(w, &w->group[n]);
 }
 
 /*
  * Where the check of a stack range that begins with instruction @i stands. A check changes flags: where they are live it would have to
  * keep them, so it stands before an instruction above where they are not. But below all of the range before, whose check may move the stack
- * window from where this one has found it.
+ * window from where this one has found it; and below a branch back, which most of the time goes where it is not needed.
  */
 static unsigned stack_leader(const struct walk *w, unsigned i)
 {
-	for (unsigned n = i + 1; n-- > w->known && n >= w->past;) {
+	for (unsigned n = i + 1; n-- > w->known && n >= w->past && n >= w->looped;) {
 		const struct trace_insn *ti = &w->t->insn[n];
 
 		if (!ti->live_in)
@@ -150,18 +161,44 @@ static void stack_access(struct walk *w, unsigned i, int64_t off, unsigned size,
 	ti->leader = w->stack.leader;
 }
 
+/* SEG_FS, SEG_GS; 0xff: one whose base is 0. */
+static uint8_t based_segment(const struct insn *in)
+{
+	return in->seg == SEG_FS || in->seg == SEG_GS ? in->seg : 0xff;
+}
+
+/* The group that @in's operand belongs to, or one that is not open. */
+static struct group *group_of(struct walk *w, const struct insn *in)
+{
+	struct group *g;
+
+	for (unsigned n = 0; n < GROUPS; n++) {
+		g = &w->group[n];
+		if (g->r.open && g->seg == based_segment(in) && g->base == in->base && g->index == in->index &&
+		    (g->scale == in->scale || in->index == GPR_ZERO))
+			return g;
+	}
+	g = &w->group[w->taken++ % GROUPS];
+	group_close(w, g);
+	return g;
+}
+
 static void group_access(struct walk *w, unsigned i, const struct insn *in, unsigned size, bool store)
 {
 	struct trace_insn *ti = &w->t->insn[i];
-	struct range *r = &w->group[in->base];
+	struct group *g = group_of(w, in);
+	int64_t at = in->disp;
 
-	if (!range_extend(r, w->limit, in->disp, size, store)) {
-		group_close(w, in->base);
-		range_open(r, i, in->disp, size, store);
+	if (in->base == GPR_RIP)
+		at += ti->at + in->len; /* from the first instruction */
+	if (!range_extend(&g->r, w->limit, at + g->moved, size, store)) {
+		group_close(w, g);
+		*g = (struct group){ .seg = based_segment(in), .base = in->base, .index = in->index, .scale = in->scale };
+		range_open(&g->r, i, at, size, store);
 	}
 	ti->how = MEM_GROUP;
 	ti->store = store;
-	ti->leader = r->leader;
+	ti->leader = g->r.leader;
 }
 
 /* --- explicit operands --- */
@@ -185,18 +222,21 @@ static int memory_operand(const struct insn *in)
 	return -1;
 }
 
-/* Is the address base + disp and nothing more, for a number of bytes that is known? */
-static bool simple_address(const struct insn *in, unsigned size)
+/* Can the operand share a check with others, and is the number of its bytes known? */
+static bool may_share(const struct insn *in, unsigned size)
 {
 	const struct opcode *op = &opcode_table[in->row];
 
-	if (in->addrsize != 8 || in->index != GPR_ZERO || in->base > R15 || (in->flags & INSN_MOFFS))
+	if (in->addrsize != 8 || (in->flags & INSN_MOFFS))
 		return false;
-	if (in->seg == SEG_FS || in->seg == SEG_GS)
+	if (in->base == GPR_ZERO && (in->index != GPR_ZERO || based_segment(in) == 0xff))
+		return false;
+	if (in->base == RSP && (in->index != GPR_ZERO || based_segment(in) != 0xff))
 		return false;
 	if (!size || size > SHARED_SIZE_MAX || (op->attr & OP_MASKED))
 		return false;
-	if ((int64_t)in->disp + size > INT32_MAX)
+	/* RIP counts from the page in the end. */
+	if ((int64_t)in->disp + size > (in->base == GPR_RIP ? INT32_MAX - FRAME_SIZE : INT32_MAX))
 		return false;
 	switch (in->id) {
 	case INSN_ID_BT:
@@ -219,7 +259,7 @@ static void explicit_access(struct walk *w, unsigned i)
 		return;
 	size = insn_operand_size(in, (unsigned)n);
 	store = opcode_table[in->row].opnd[n].access & ACCESS_W;
-	if (!simple_address(in, size)) {
+	if (!may_share(in, size)) {
 		ti->how = MEM_SINGLE;
 		ti->store = store;
 	} else if (in->base != RSP) {
@@ -251,11 +291,30 @@ static bool one_element(const struct insn *in, bool *push)
 	}
 }
 
+/* Adds a constant to register @r, and does nothing else to registers: which; false: it does not. */
+static bool adds_constant(const struct insn *in, unsigned r, int64_t *by)
+{
+	const struct opcode *op = &opcode_table[in->row];
+	bool to_r = !(in->flags & INSN_MEM) && in->rm == r && in->opsize == 8 && op->opnd[0].kind == OPND_E;
+
+	switch (in->id) {
+	case INSN_ID_ADD:
+	case INSN_ID_SUB:
+		*by = in->id == INSN_ID_ADD ? (int64_t)in->imm : -(int64_t)in->imm;
+		return to_r && op->opnd[1].kind == OPND_I;
+	case INSN_ID_INC: *by = 1; return to_r;
+	case INSN_ID_DEC: *by = -1; return to_r;
+	case INSN_ID_LEA:
+		*by = in->disp;
+		return in->opsize == 8 && in->addrsize == 8 && in->reg == r && in->base == r && in->index == GPR_ZERO;
+	default: return false;
+	}
+}
+
 /* By how much RSP changes; false: not by a constant. */
 static bool rsp_change(const struct insn *in, int64_t *by)
 {
-	const struct opcode *op = &opcode_table[in->row];
-	bool to_rsp = !(in->flags & INSN_MEM) && in->rm == RSP && in->opsize == 8, push;
+	bool push;
 
 	*by = 0;
 	if (!(insn_gprs_written(in) & 1u << RSP))
@@ -266,18 +325,7 @@ static bool rsp_change(const struct insn *in, int64_t *by)
 			*by += (uint16_t)in->imm;
 		return !(in->id == INSN_ID_POP && !(in->flags & INSN_MEM) && in->rm == RSP);
 	}
-	switch (in->id) {
-	case INSN_ID_ADD:
-	case INSN_ID_SUB:
-		*by = in->id == INSN_ID_ADD ? (int64_t)in->imm : -(int64_t)in->imm;
-		return to_rsp && op->opnd[1].kind == OPND_I;
-	case INSN_ID_INC: *by = 1; return to_rsp;
-	case INSN_ID_DEC: *by = -1; return to_rsp;
-	case INSN_ID_LEA:
-		*by = in->disp;
-		return in->opsize == 8 && in->addrsize == 8 && in->base == RSP && in->index == GPR_ZERO;
-	default: return false;
-	}
+	return adds_constant(in, RSP, by);
 }
 
 /* --- the walk --- */
@@ -295,14 +343,31 @@ static bool ends_ranges(const struct insn *in)
 	}
 }
 
+/* @in, which writes registers @written, has been executed. */
+static void group_moves(struct walk *w, struct group *g, const struct insn *in, uint32_t written)
+{
+	unsigned parts[2] = { g->base, g->index };
+	int64_t by;
+
+	for (unsigned n = 0; n < 2 && g->r.open; n++) {
+		if (parts[n] > R15 || !(written & 1u << parts[n]))
+			continue;
+		if (adds_constant(in, parts[n], &by))
+			g->moved += by * (1 << (n ? g->scale : 0));
+		else
+			group_close(w, g);
+	}
+	if ((in->id == INSN_ID_WRFSBASE && g->seg == SEG_FS) || (in->id == INSN_ID_WRGSBASE && g->seg == SEG_GS))
+		group_close(w, g);
+}
+
 static void registers_changed(struct walk *w, unsigned i, const struct insn *in)
 {
 	uint32_t written = insn_gprs_written(in);
 	int64_t by;
 
-	for (unsigned n = 0; n < 16; n++)
-		if (written & 1u << n)
-			group_close(w, n);
+	for (unsigned n = 0; n < GROUPS; n++)
+		group_moves(w, &w->group[n], in, written);
 	if (!rsp_change(in, &by) || by > RSP_SUM_MAX || by < -RSP_SUM_MAX) {
 		rsp_unknown(w, i + 1);
 		return;
@@ -333,8 +398,10 @@ static void walk_insn(struct walk *w, unsigned i)
 	}
 	registers_changed(w, i, in);
 	if (in->flags & INSN_ENDS)
-		for (unsigned n = 0; n < 16; n++)
-			w->group[n].past_branch = true;
+		for (unsigned n = 0; n < GROUPS; n++)
+			w->group[n].r.past_branch = true;
+	if (in->id == INSN_ID_JCC && (int64_t)in->imm < 0)
+		w->looped = i + 1;
 }
 
 void analyse_memory(struct trace *t, int32_t range, bool (*translated)(const struct insn *in))

@@ -56,6 +56,9 @@ struct emit {
 	uint32_t first_slot, slots;
 	uint16_t group_slot[TRACE_INSNS_MAX]; /* by leader: slot number - first_slot */
 	unsigned stubs;
+	/* While nothing has been emitted behind here, T1 is still the addend of group slot held_slot. */
+	const uint8_t *held;
+	uint16_t held_slot;
 	uint8_t vector;	    /* VECTOR_*: what is checked already (and more: vector.c) */
 	unsigned at;	    /* its index */
 	bool failed;	    /* it cannot be emitted */

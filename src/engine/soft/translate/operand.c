@@ -59,6 +59,11 @@ void emit_gpr_put(struct emit *e, unsigned r, unsigned t, unsigned free)
 
 /* --- effective addresses --- */
 
+static bool has_segment_base(const struct insn *in)
+{
+	return in->seg == SEG_FS || in->seg == SEG_GS;
+}
+
 /* The base as a host register; @t if it has to be fetched. HOST_NONE: there is none. Adds to @disp for RIP. */
 static unsigned base_register(struct emit *e, const struct insn *in, unsigned t, int64_t *disp)
 {
@@ -105,7 +110,7 @@ void emit_ea(struct emit *e, const struct insn *in, unsigned dst)
 void emit_linear(struct emit *e, const struct insn *in)
 {
 	emit_ea(e, in, T0);
-	if (in->seg == SEG_FS || in->seg == SEG_GS) {
+	if (has_segment_base(in)) {
 		asm_load(&e->c, 8, T1, host_cpu(offsetof(struct cpu, segbase) + 8 * (size_t)in->seg));
 		asm_lea(&e->c, 8, T0, host_indexed(T0, T1, 0, 0));
 	}
@@ -122,7 +127,7 @@ static bool flags_live(const struct emit *e)
 static bool is_plain(const struct insn *in)
 {
 	return in->addrsize == 8 && in->index == GPR_ZERO && in->base != GPR_ZERO && in->base != GPR_RIP && in->base != RSP &&
-	       in->base < R14 && in->seg != SEG_FS && in->seg != SEG_GS && !(in->flags & INSN_MOFFS);
+	       in->base < R14 && !has_segment_base(in) && !(in->flags & INSN_MOFFS);
 }
 
 static uint32_t offset_of(const struct emit *e, const uint8_t *p)
@@ -213,10 +218,54 @@ static struct host_mem single(struct emit *e, const struct insn *in, unsigned si
 	return plain ? host_indexed(in->base, T1, 0, in->disp) : host_indexed(T0, T1, 0, 0);
 }
 
+/* --- groups --- */
+
+/* What operands of a group have in common is one register of the host's. */
+static bool group_is_plain(const struct insn *in)
+{
+	return in->base != GPR_RIP && in->base != GPR_ZERO && in->index == GPR_ZERO && !has_segment_base(in);
+}
+
+/* What they have in common, but for displacements: into T0, if it is not in a register already. T1 is clobbered if there are two parts or more. */
+static unsigned group_base(struct emit *e, const struct insn *in)
+{
+	struct host_mem seg = host_cpu(offsetof(struct cpu, segbase) + 8 * (size_t)in->seg);
+	unsigned base = HOST_NONE;
+
+	if (in->base == GPR_RIP) {
+		asm_load(&e->c, 8, T0, HOST_CPU(t.page));
+		base = T0;
+	} else if (in->base != GPR_ZERO) {
+		base = emit_gpr(e, in->base, T0);
+	}
+	if (in->index != GPR_ZERO) {
+		asm_lea(&e->c, 8, T0, host_indexed(base, emit_gpr(e, in->index, T1), in->scale, 0));
+		base = T0;
+	}
+	if (has_segment_base(in)) {
+		asm_load(&e->c, 8, base == HOST_NONE ? T0 : T1, seg);
+		if (base != HOST_NONE)
+			asm_lea(&e->c, 8, T0, host_indexed(base, T1, 0, 0));
+		base = T0;
+	}
+	return base;
+}
+
+static bool group_base_takes_t1(const struct insn *in)
+{
+	return (in->index != GPR_ZERO && !gpr_is_home(in->index)) || (has_segment_base(in) && (in->base != GPR_ZERO || in->index != GPR_ZERO));
+}
+
 static struct host_mem in_group(struct emit *e, const struct insn *in)
 {
-	load_addend(e, e->group_slot[e->ti->leader]);
-	return host_indexed(emit_gpr(e, in->base, T0), T1, 0, in->disp);
+	int32_t disp = in->base == GPR_RIP ? in->disp + (int32_t)insn_next(e) : in->disp;
+	unsigned n = e->group_slot[e->ti->leader], base;
+	bool held = e->held == e->c.p && e->held_slot == n && !group_base_takes_t1(in);
+
+	base = group_base(e, in);
+	if (!held)
+		load_addend(e, n);
+	return host_indexed(base, T1, 0, disp);
 }
 
 struct host_mem emit_operand(struct emit *e, const struct insn *in, unsigned size, bool store)
@@ -240,35 +289,65 @@ static void sum(struct emit *e, unsigned dst, unsigned base, int32_t disp)
 		asm_mov(&e->c, 8, dst, base);
 }
 
+static void check_stack(struct emit *e, uint8_t *retry, bool saved)
+{
+	const struct trace_insn *ti = e->ti;
+	int32_t size = ti->stack_hi - ti->stack_lo;
+	struct stub *s;
+
+	sum(e, T0, RSP, ti->stack_lo);
+	asm_alu_rm(&e->c, ALU_SUB, 8, T0, HOST_CPU(t.stack_base));
+	asm_alu_ri(&e->c, ALU_CMP, 8, T0, FRAME_SIZE - size);
+	s = emit_stub(e, asm_jcc(&e->c, 7), EXIT_STACK);
+	s->retry = retry;
+	s->value = T0;
+	s->size = (uint32_t)size | (ti->stack_store ? EXIT_STORES : 0);
+	s->flags_saved = s->flags_in_rax = saved;
+}
+
+/* With @saved the flags are in RAX when it begins, or (not plain) come there, and stay. */
+static struct stub *check_group(struct emit *e, uint8_t *retry, bool saved)
+{
+	const struct trace_insn *ti = e->ti;
+	unsigned n = e->slots++, base;
+	int32_t lo = ti->group_lo;
+
+	e->group_slot[ti - e->t->insn] = (uint16_t)n;
+	if (group_is_plain(&ti->in)) {
+		base = emit_gpr(e, ti->in.base, T0);
+		if (saved && base == RAX)
+			base = T1;
+	} else {
+		base = group_base(e, &ti->in); /* T0 */
+		if (saved)
+			emit_flags_to_rax(e);
+	}
+	if (ti->in.base == GPR_RIP)
+		lo += (int32_t)e->offset;
+	sum(e, T0, base, lo);
+	return check_slot(e, n, retry, (uint32_t)(ti->group_hi - ti->group_lo),
+			  SITE_GROUP | SITE_SLOT | SITE_PLAIN | (ti->group_store ? SITE_STORE : 0) | (saved ? SITE_SAVED : 0));
+}
+
 void emit_leader_checks(struct emit *e)
 {
 	const struct trace_insn *ti = e->ti;
 	bool stack = ti->stack_hi > ti->stack_lo, group = ti->group_hi > ti->group_lo, saved = (stack || group) && flags_live(e);
-	struct stub *filled = NULL, *s;
+	bool apart = group && !group_is_plain(&ti->in); /* its address needs T1 */
+	struct stub *filled = NULL;
 	uint8_t *retry = e->c.p;
 
-	if (saved)
+	if (saved && (stack || !apart))
 		emit_flags_to_rax(e);
-	if (stack) {
-		int32_t size = ti->stack_hi - ti->stack_lo;
-
-		sum(e, T0, RSP, ti->stack_lo);
-		asm_alu_rm(&e->c, ALU_SUB, 8, T0, HOST_CPU(t.stack_base));
-		asm_alu_ri(&e->c, ALU_CMP, 8, T0, FRAME_SIZE - size);
-		s = emit_stub(e, asm_jcc(&e->c, 7), EXIT_STACK);
-		s->retry = retry;
-		s->value = T0;
-		s->size = (uint32_t)size | (ti->stack_store ? EXIT_STORES : 0);
-		s->flags_saved = s->flags_in_rax = saved;
+	if (stack)
+		check_stack(e, retry, saved);
+	if (apart) {
+		if (saved && stack)
+			emit_flags_from_rax(e);
+		retry = e->c.p;
 	}
-	if (group) {
-		unsigned n = e->slots++, base = emit_gpr(e, ti->in.base, T0);
-
-		e->group_slot[ti - e->t->insn] = (uint16_t)n;
-		sum(e, T0, saved && base == RAX ? T1 : base, ti->group_lo);
-		filled = check_slot(e, n, retry, (uint32_t)(ti->group_hi - ti->group_lo),
-				    SITE_GROUP | SITE_SLOT | SITE_PLAIN | (ti->group_store ? SITE_STORE : 0) | (saved ? SITE_SAVED : 0));
-	}
+	if (group)
+		filled = check_group(e, retry, saved);
 	if (saved)
 		emit_flags_from_rax(e);
 	if (filled)
@@ -396,11 +475,15 @@ void emit_copy(struct emit *e, const struct insn *in)
 	unsigned n = collect(in, &en, use), free[2], frees = 0, homes = 0, guest;
 	uint8_t *high = NULL;
 	int m = in->flags & INSN_MEM ? memory_operand_of(op) : -1;
+	bool held = e->held == e->c.p;
 
 	for (unsigned i = 0; i < n; i++)
 		homes += !gpr_is_home(use[i].guest);
 	if (m >= 0) {
 		en.mem = emit_operand(e, in, insn_operand_size(in, (unsigned)m), op->opnd[m].access & ACCESS_W);
+		held = e->ti->how == MEM_GROUP && !e->ti->also_explicit;
+		if (held)
+			e->held_slot = e->group_slot[e->ti->leader];
 		if (homes && uses_scratch(en.mem, T0) && uses_scratch(en.mem, T1)) {
 			asm_lea(&e->c, 8, T0, en.mem);
 			en.mem = host_at(T0, 0);
@@ -432,4 +515,6 @@ void emit_copy(struct emit *e, const struct insn *in)
 		return;
 	}
 	put_results(e, use, n);
+	if (held && !homes)
+		e->held = e->c.p;
 }
