@@ -362,6 +362,7 @@ struct reg_use {
 	uint8_t guest;
 	uint8_t size;
 	uint8_t access;
+	bool rm; /* an operand that may also be memory */
 };
 
 static unsigned collect(const struct insn *in, struct encode *en, struct reg_use use[4])
@@ -377,6 +378,7 @@ static unsigned collect(const struct insn *in, struct encode *en, struct reg_use
 		case OPND_E:
 			if (in->flags & INSN_MEM)
 				continue;
+			u.rm = true;
 			/* fall through */
 		case OPND_R:
 			u.to = &en->rm;
@@ -467,18 +469,46 @@ static void emit_high_byte(struct emit *e, const struct insn *in, struct encode 
 	asm_rorx(&e->c, guest, 56);
 }
 
+/*
+ * Guest register @u of @n, which is in memory, can be the host's memory operand: all of it is written (32 bits would leave the others), and
+ * it means the same there.
+ */
+static bool named_in_memory(const struct insn *in, const struct reg_use *u, const struct reg_use *use, unsigned n)
+{
+	if (!u->rm || u->guest < R14 || opcode_table[in->row].mod)
+		return false;
+	if ((u->access & ACCESS_W) && (u->size != 8 || !one_result_each(use, n)))
+		return false;
+	switch (in->id) {
+	case INSN_ID_XCHG: /* locked then */
+	case INSN_ID_BT:   /* the bit may be anywhere then */
+	case INSN_ID_BTS:
+	case INSN_ID_BTR:
+	case INSN_ID_BTC: return false;
+	default: return true;
+	}
+}
+
 void emit_copy(struct emit *e, const struct insn *in)
 {
 	const struct opcode *op = &opcode_table[in->row];
 	struct encode en = encode_same(in);
+	struct insn copy = *in;
 	struct reg_use use[4];
 	unsigned n = collect(in, &en, use), free[2], frees = 0, homes = 0, guest;
 	uint8_t *high = NULL;
 	int m = in->flags & INSN_MEM ? memory_operand_of(op) : -1;
 	bool held = e->held == e->c.p;
 
-	for (unsigned i = 0; i < n; i++)
-		homes += !gpr_is_home(use[i].guest);
+	for (unsigned i = 0; i < n; i++) {
+		if (named_in_memory(in, &use[i], use, n)) {
+			copy.flags |= INSN_MEM;
+			en.mem = host_cpu(offsetof(struct cpu, gpr) + in->rm_off);
+			use[i--] = use[--n];
+		} else {
+			homes += !gpr_is_home(use[i].guest);
+		}
+	}
 	if (m >= 0) {
 		en.mem = emit_operand(e, in, insn_operand_size(in, (unsigned)m), op->opnd[m].access & ACCESS_W);
 		held = e->ti->how == MEM_GROUP && !e->ti->also_explicit;
@@ -500,8 +530,9 @@ void emit_copy(struct emit *e, const struct insn *in)
 	for (unsigned i = 0, k = 0; i < n; i++) {
 		if (gpr_is_home(use[i].guest))
 			continue;
-		/* Also where it is only written: parts of it may stay. */
-		emit_gpr(e, use[i].guest, free[k]);
+		/* What is written and not read loses all that it was (analyse_regs.c), if that is 32 bits or more. */
+		if ((use[i].access & ACCESS_R) || use[i].size < 4)
+			emit_gpr(e, use[i].guest, free[k]);
 		*use[i].to = (uint8_t)free[k++];
 	}
 	if (m >= 0)
@@ -510,7 +541,7 @@ void emit_copy(struct emit *e, const struct insn *in)
 		emit_high_byte(e, in, &en, high, guest);
 		return;
 	}
-	if (!encode_insn(&e->c, in, &en)) {
+	if (!encode_insn(&e->c, &copy, &en)) {
 		e->failed = true;
 		return;
 	}
