@@ -39,7 +39,7 @@ static struct tblock *make_looking(uint64_t frame, unsigned offset, unsigned byt
 
 	cache_watch_frame(sys.c, frame);
 	pthread_mutex_lock(&tr->lock);
-	b = cache_begin(tr, 1, &slot, 2);
+	b = cache_begin(tr, 1, 3, &slot, 2);
 	if (b) {
 		assert_int_equal(slot, tr->slots_used);
 		b->key = key_of(frame, offset);
@@ -55,7 +55,7 @@ static struct tblock *make_looking(uint64_t frame, unsigned offset, unsigned byt
 		b->point[0] = (struct block_point){ 0, 5 };
 		b->point[1] = (struct block_point){ (uint16_t)bytes, 32 };
 		assert_true(cache_add_lines(tr, frame, b->lines));
-		cache_commit(tr, b, b->far_code + BLOCK_CODE, 2);
+		cache_commit(tr, b, b->far_code + BLOCK_CODE, 3, 2);
 	}
 	pthread_mutex_unlock(&tr->lock);
 	return b;
@@ -109,7 +109,7 @@ static void block_that_is_not_committed_leaves_nothing(void **state)
 
 	start(0);
 	used = tr->used;
-	b = cache_begin(tr, 5, &slot, 9);
+	b = cache_begin(tr, 5, 3, &slot, 9);
 	assert_non_null(b);
 	b->key = key_of(FRAME, 0);
 	b->mode = MODE;
@@ -369,9 +369,9 @@ static void no_block_is_begun_without_slots_for_it(void **state)
 
 	start(0);
 	tr->slots_used = SLOTS_MAX - 5;
-	assert_non_null(cache_begin(tr, 1, &slot, 5));
+	assert_non_null(cache_begin(tr, 1, 3, &slot, 5));
 	assert_int_equal(slot, SLOTS_MAX - 5);
-	assert_null(cache_begin(tr, 1, &slot, 6));
+	assert_null(cache_begin(tr, 1, 3, &slot, 6));
 	assert_true(tr->flush_wanted);
 }
 

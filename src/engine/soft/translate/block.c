@@ -4,7 +4,7 @@
  *
  * Layout: the far entry (T0 is the linear RIP: t.page is made of it), the near entry with the NOP that invalidation exchanges
  * (cache.h), a test for requests where the block branches back, the instructions, and behind them the stubs: one for each way to leave
- * in the middle, which say where and why and go to the common way out.
+ * in the middle, which say by a number where and why (struct exit_point) and go to the common way out.
  *
  * The guest's bytes are read once, as a copy. Before the block is entered, under the lock and with the lines that it depends on
  * already noted (so that a store to them is noticed), the copy is compared with memory again.
@@ -28,7 +28,7 @@ struct stub *emit_stub(struct emit *e, uint8_t *rel, enum exit_kind kind)
 
 	if (e->stubs == STUBS_MAX)
 		e->failed = true;
-	*s = (struct stub){ .rel = rel, .kind = (uint8_t)kind, .value = HOST_NONE, .at = (uint16_t)insn_at(e) };
+	*s = (struct stub){ .rel = rel, .kind = (uint8_t)kind, .at = (uint16_t)insn_at(e) };
 	return s;
 }
 
@@ -76,7 +76,30 @@ static uint32_t area_offset(const struct emit *e, const uint8_t *p)
 	return (uint32_t)(p - e->tr->rw);
 }
 
-static void emit_stubs(struct emit *e)
+/* Leaves with what @x tells; the flags and T0 stay as they are. */
+static void emit_exit(struct emit *e, const struct exit_point *x, bool rcx_saved)
+{
+	struct translator *tr = e->tr;
+
+	tr->exits[tr->exit_count + e->exits] = *x;
+	asm_mov_imm(&e->c, T1, tr->exit_count + e->exits++);
+	asm_link(asm_jmp(&e->c), tr->rw + (rcx_saved ? tr->exit_rcx : tr->exit));
+}
+
+static void emit_fill_stub(struct emit *e, const struct stub *s)
+{
+	struct code *c = &e->c;
+
+	asm_mov_imm(c, T1, s->slot);
+	asm_link(asm_jmp(c), e->tr->rw + s->to);
+	if (s->flags_in_rax) {
+		e->tr->sites[s->slot].resume = area_offset(e, c->p);
+		emit_flags_restore(e);
+		asm_link(asm_jmp(c), s->back);
+	}
+}
+
+static void emit_stubs(struct emit *e, struct tblock *b)
 {
 	struct code *c = &e->c;
 
@@ -87,32 +110,18 @@ static void emit_stubs(struct emit *e)
 		if (s->flags_in_rax)
 			emit_flags_home(c);
 		if (s->kind == EXIT_FILL) {
-			asm_mov_imm(c, T1, s->slot);
-			asm_link(asm_jmp(c), e->tr->rw + s->to);
-			if (s->flags_in_rax) {
-				e->tr->sites[s->slot].resume = area_offset(e, c->p);
-				emit_flags_restore(e);
-				asm_link(asm_jmp(c), s->back);
-			}
+			emit_fill_stub(e, s);
 			continue;
 		}
-		if (s->rcx_saved)
-			asm_load(c, 8, RCX, HOST_CPU(t.save_rcx));
-		if (s->value != HOST_NONE)
-			asm_store(c, 8, HOST_CPU(t.exit_value), s->value);
-		asm_store_imm(c, 4, HOST_CPU(t.exit_kind), s->kind);
-		asm_store_imm(c, 4, HOST_CPU(t.exit_at), s->at);
-		if (s->links || s->retry)
-			asm_store_imm(c, 4, HOST_CPU(t.exit_site), (int32_t)area_offset(e, s->links ? s->rel : s->retry));
-		if (s->kind == EXIT_STACK || s->kind == EXIT_VECTOR ||
-		    s->kind == EXIT_CALL) {
-			asm_store_imm(c, 4, HOST_CPU(t.exit_slot), (int32_t)s->slot);
-			asm_store_imm(c, 4, HOST_CPU(t.exit_size), (int32_t)s->size);
-		}
-		if (s->flags_saved)
-			asm_store_imm(c, 1, HOST_CPU(t.exit_flags_saved), 1);
-		asm_link(asm_jmp(c), e->tr->rw + e->tr->leave);
+		emit_exit(e, &(struct exit_point){ .kind = s->kind, .at = s->at, .slot = s->slot, .size = s->size,
+						   .flags_saved = s->flags_saved,
+						   .site = s->links   ? area_offset(e, s->rel)
+							   : s->retry ? area_offset(e, s->retry)
+								      : 0 },
+			  s->rcx_saved);
 	}
+	b->stale = area_offset(e, c->p);
+	emit_exit(e, &(struct exit_point){ .kind = EXIT_STALE, .at = (uint16_t)e->offset }, false);
 }
 
 /* --- the trace --- */
@@ -377,7 +386,7 @@ static struct tblock *emit_block(struct cpu *c, struct source *s, const struct t
 	struct tblock *b;
 
 	memset(e, 0, offsetof(struct emit, away));
-	b = cache_begin(tr, t->count, &e->first_slot, 2 * t->count + 2);
+	b = cache_begin(tr, t->count, STUBS_MAX + 1, &e->first_slot, 2 * t->count + 2);
 	if (!b)
 		return NULL;
 	b->key = p->key;
@@ -401,14 +410,10 @@ static struct tblock *emit_block(struct cpu *c, struct source *s, const struct t
 			      .end = tr->rw + tr->used + CACHE_BLOCK_ROOM, .to_rx = tr->rx - tr->rw };
 	emit_entries(e, b);
 	emit_body(e, b);
-	emit_stubs(e);
-	b->stale = area_offset(e, e->c.p);
-	asm_store_imm(&e->c, 4, HOST_CPU(t.exit_kind), EXIT_STALE);
-	asm_store_imm(&e->c, 4, HOST_CPU(t.exit_at), (int32_t)s->offset);
-	asm_link(asm_jmp(&e->c), tr->rw + tr->leave);
+	emit_stubs(e, b);
 	if (e->failed || e->c.full)
 		return NULL;
-	cache_commit(tr, b, area_offset(e, e->c.p), e->slots);
+	cache_commit(tr, b, area_offset(e, e->c.p), e->exits, e->slots);
 	block_show(tr, b);
 	return b;
 }

@@ -28,6 +28,7 @@ enum {
 	AREA_START = 64,
 	CODE_ALIGN = 16,
 	BLOCK_CODE_MIN = 64, /* no block has less code: so many blocks fit into the area */
+	EXIT_CODE_MIN = 16,  /* nor a way out, with the branch to it */
 	/*
 	 * Stores into a frame with code that hit none of it, one by one through the interpreter, before it is better to forget the code.
 	 * Twice as many each time that this frame has been forgotten so, since its code has come back then.
@@ -100,6 +101,7 @@ static int area_create(struct translator *tr, uint32_t size)
 	X(missed, tr->frames)                                                                      \
 	X(blocks, tr->block_max)                                                                   \
 	X(calls, tr->call_max)                                                                     \
+	X(exits, tr->exit_max)                                                                     \
 	X(points, tr->point_max)                                                                   \
 	X(link, tr->link_max)                                                                      \
 	X(closed, 1)                                                                               \
@@ -126,6 +128,7 @@ int translator_create(struct soft_vm *vm, uint32_t area_size, struct translator 
 	tr->block_max = area_size / BLOCK_CODE_MIN;
 	tr->point_max = area_size / 8;
 	tr->call_max = area_size / BLOCK_CODE_MIN;
+	tr->exit_max = area_size / EXIT_CODE_MIN;
 	tr->link_max = area_size / 16;
 	tr->store_epoch = 1;
 	tr->used = tr->common_end = AREA_START;
@@ -206,12 +209,13 @@ const struct tblock *cache_at(const struct translator *tr, uint64_t pc)
 
 /* --- making blocks --- */
 
-struct tblock *cache_begin(struct translator *tr, unsigned insns, uint32_t *first_slot, unsigned slots)
+struct tblock *cache_begin(struct translator *tr, unsigned insns, unsigned exits, uint32_t *first_slot, unsigned slots)
 {
 	struct tblock *b;
 
 	if (tr->size - tr->used < CACHE_BLOCK_ROOM || tr->block_count == tr->block_max ||
-	    tr->point_max - tr->point_count <= insns || SLOTS_MAX - tr->slots_used < slots) {
+	    tr->point_max - tr->point_count <= insns || tr->exit_max - tr->exit_count < exits ||
+	    SLOTS_MAX - tr->slots_used < slots) {
 		atomic_store(&tr->flush_wanted, 1);
 		return NULL;
 	}
@@ -240,7 +244,7 @@ static void enter_frame(struct translator *tr, struct tblock *b, uint64_t frame)
 	tr->frame_blocks[frame] = b;
 }
 
-void cache_commit(struct translator *tr, struct tblock *b, uint32_t code_end, unsigned slots_used)
+void cache_commit(struct translator *tr, struct tblock *b, uint32_t code_end, unsigned exits_used, unsigned slots_used)
 {
 	_Atomic(struct tblock *) *bucket = bucket_of(tr, b->key, b->mode);
 
@@ -248,6 +252,7 @@ void cache_commit(struct translator *tr, struct tblock *b, uint32_t code_end, un
 	b->live = true;
 	tr->used = (code_end + CODE_ALIGN - 1) & ~(uint32_t)(CODE_ALIGN - 1);
 	tr->point_count += b->insns + 1u;
+	tr->exit_count += exits_used;
 	tr->slots_used += slots_used;
 	tr->translated_blocks++;
 	tr->translated_insns += b->insns;
@@ -444,7 +449,7 @@ static void throw_away(struct translator *tr)
 	}
 	tr->used = tr->common_end;
 	__atomic_store_n(&tr->block_count, 0, __ATOMIC_RELEASE);
-	tr->point_count = tr->link_count = tr->slots_used = tr->call_count = 0;
+	tr->point_count = tr->link_count = tr->slots_used = tr->call_count = tr->exit_count = 0;
 	atomic_store(&tr->flush_wanted, 0);
 	atomic_fetch_add(&tr->flushes, 1);
 	for (unsigned i = 0; i < tr->vm->count; i++) {

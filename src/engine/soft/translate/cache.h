@@ -88,6 +88,8 @@ struct translator {
 	uint32_t point_count, point_max;
 	struct insn *calls; /* bound, for EXIT_CALL; forgotten with the blocks */
 	uint32_t call_count, call_max;
+	struct exit_point *exits;
+	uint32_t exit_count, exit_max;
 	struct cache_link *link;
 	uint32_t link_count, link_max;
 	uint64_t frames;
@@ -98,6 +100,7 @@ struct translator {
 	struct jump_cache *closed;
 	/* Trampolines (entry.c), offsets in the area */
 	uint32_t enter, leave, fault;
+	uint32_t exit, exit_rcx; /* T1 is the index of an exit point, T0 goes to exit_value; t.save_rcx has the guest's RCX */
 	uint32_t fill[2][2]; /* a slot was missed: by SITE_STORE, by SITE_PLAIN; T1 is its number */
 	uint32_t hot_miss;   /* a hot site: T0 is the linear address, T1 its number */
 	/*
@@ -129,12 +132,12 @@ struct tblock *cache_find(struct translator *tr, uint64_t key, uint32_t mode);
 /* The same for one that goes on in frame @second. */
 struct tblock *cache_find_crossing(struct translator *tr, uint64_t key, uint32_t mode, uint64_t second);
 /*
- * Room for a new block, under the lock: code (CACHE_BLOCK_ROOM bytes at `used`), points (@insns + 1) and @slots new slots; NULL: full (then
- * flush_wanted is set). The caller fills key, lines (second, second_lines), mode, code, far_code, stale, bytes, insns and point[]. cache_commit enters
- * it with what was used; without it nothing has happened, and the lock may be released.
+ * Room for a new block, under the lock: code (CACHE_BLOCK_ROOM bytes at `used`), points (@insns + 1), @exits exit points (from exit_count on)
+ * and @slots new slots; NULL: full (then flush_wanted is set). The caller fills key, lines (second, second_lines), mode, code, far_code, stale, bytes, insns and point[].
+ * cache_commit enters it with what was used; without it nothing has happened, and the lock may be released.
  */
-struct tblock *cache_begin(struct translator *tr, unsigned insns, uint32_t *first_slot, unsigned slots);
-void cache_commit(struct translator *tr, struct tblock *b, uint32_t code_end, unsigned slots_used);
+struct tblock *cache_begin(struct translator *tr, unsigned insns, unsigned exits, uint32_t *first_slot, unsigned slots);
+void cache_commit(struct translator *tr, struct tblock *b, uint32_t code_end, unsigned exits_used, unsigned slots_used);
 /* The block whose code (a host address in rx) holds @pc, live or not; NULL. Async-signal-safe for code that the calling thread runs. */
 const struct tblock *cache_at(const struct translator *tr, uint64_t pc);
 /*

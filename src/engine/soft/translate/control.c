@@ -35,10 +35,7 @@ static void lookup(struct emit *e, uint8_t *retry, enum exit_kind kind, uint32_t
 	s = emit_stub(e, asm_jmp(c), kind);
 	s->rcx_saved = true;
 	s->at = (uint16_t)at;
-	if (retry) {
-		s->retry = retry;
-		s->value = T0;
-	}
+	s->retry = retry;
 	if (!c->full)
 		asm_link8(hit, c->p);
 }

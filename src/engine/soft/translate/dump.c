@@ -28,7 +28,7 @@ static const struct field {
 	FIELD(t.jumps),	       FIELD(t.host_rsp),     FIELD(t.save_rax),   FIELD(t.save_rcx),
 	FIELD(t.flags),	       FIELD(t.vector),	      FIELD(t.x87_at),	   FIELD(t.x87_page),
 	FIELD(t.exit_kind),    FIELD(t.exit_at),      FIELD(t.exit_site),  FIELD(t.exit_slot),
-	FIELD(t.exit_size),    FIELD(t.exit_value),   FIELD(t.exit_flags_saved),
+	FIELD(t.exit_size),    FIELD(t.exit_value),   FIELD(t.exit_point),
 	FIELD(insn_count),     FIELD(kernel_gs_base), FIELD(tsc_offset),
 };
 
@@ -37,8 +37,9 @@ static const char *const gpr_names[GPR_FILE] = { "rax", "rcx", "rdx", "rbx", "rs
 static const char *const segment_names[] = { "es", "cs", "ss", "ds", "fs", "gs" };
 
 static const char *const exit_names[EXIT_COUNT] = {
-	[EXIT_CHAIN] = "CHAIN",	  [EXIT_POLL] = "POLL",	    [EXIT_ONE] = "ONE",	  [EXIT_FILL] = "FILL",	  [EXIT_HOT] = "HOT",
-	[EXIT_STACK] = "STACK",	  [EXIT_VECTOR] = "VECTOR", [EXIT_CALL] = "CALL", [EXIT_STALE] = "STALE",
+#define X(id, name) [EXIT_##id] = #id,
+	EXIT_KINDS(X)
+#undef X
 };
 
 /* What is at @offset of struct cpu. */
@@ -74,13 +75,35 @@ static void field_name(int64_t offset, char *buf, size_t len)
 	snprintf(buf, len, "cpu%+" PRId64, offset);
 }
 
+/* What is left with by the branch at area offset @from; the exit point's index is the immediate of the instruction before. */
+static void exit_name(const struct translator *tr, uint32_t from, char *buf, size_t len)
+{
+	const struct exit_point *x;
+	uint32_t n = ~0u;
+
+	if (from >= sizeof(n))
+		memcpy(&n, tr->rw + from - sizeof(n), sizeof(n));
+	if (n >= tr->exit_max) {
+		snprintf(buf, len, "leave");
+		return;
+	}
+	x = &tr->exits[n];
+	if (x->size)
+		snprintf(buf, len, "leave ; %s at %#x, %u bytes%s", exit_names[x->kind], x->at, x->size & ~EXIT_STORES,
+			 x->size & EXIT_STORES ? ", stored" : "");
+	else
+		snprintf(buf, len, "leave ; %s at %#x", exit_names[x->kind], x->at);
+}
+
 /* Where a branch at area offset @from to @to leads. */
 static void target_name(const struct translator *tr, uint32_t from, int64_t to, char *buf, size_t len)
 {
 	uint64_t rx = (uint64_t)(uintptr_t)tr->rx;
 	const struct tblock *here = cache_at(tr, rx + from), *there = to < 0 ? NULL : cache_at(tr, rx + (uint64_t)to);
 
-	if (to == tr->leave)
+	if (to == tr->exit || to == tr->exit_rcx)
+		exit_name(tr, from, buf, len);
+	else if (to == tr->leave)
 		snprintf(buf, len, "leave");
 	else if (to == tr->fill[0][0] || to == tr->fill[0][1])
 		snprintf(buf, len, "fill");
@@ -127,19 +150,6 @@ static void name_field(const struct insn *in, char *text, size_t len)
 	(void)n; /* cut off when it is too long */
 }
 
-/* What a number stored there stands for. */
-static void name_value(const struct insn *in, char *text, size_t len)
-{
-	size_t n = strlen(text);
-
-	if (!has_operand(in, OPND_I) || in->id != INSN_ID_MOV)
-		return;
-	if (in->disp == (int32_t)offsetof(struct cpu, t.exit_kind) && in->imm < EXIT_COUNT && exit_names[in->imm])
-		snprintf(text + n, len - n, " ; %s", exit_names[in->imm]);
-	else if (in->disp == (int32_t)offsetof(struct cpu, t.exit_size))
-		snprintf(text + n, len - n, " ; %u bytes%s", (unsigned)in->imm & ~EXIT_STORES, in->imm & EXIT_STORES ? ", stored" : "");
-}
-
 unsigned translate_print_host(const struct translator *tr, const uint8_t *code, size_t avail, uint32_t at, char *buf, size_t len)
 {
 	struct insn in;
@@ -151,7 +161,6 @@ unsigned translate_print_host(const struct translator *tr, const uint8_t *code, 
 	insn_print(&in, at, buf, len);
 	if ((in.flags & INSN_MEM) && in.seg == SEG_GS && in.index == GPR_ZERO && in.base != GPR_RIP) {
 		name_field(&in, buf, len);
-		name_value(&in, buf, len);
 	} else if (has_operand(&in, OPND_J)) {
 		char *last = strrchr(buf, ' ');
 		int64_t to = (int64_t)at + in.len + (int64_t)in.imm;

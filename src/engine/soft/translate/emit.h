@@ -25,12 +25,11 @@
 enum { T0 = R14, T1 = R15 };
 enum { STUBS_MAX = 4 * TRACE_INSNS_MAX, NO_SITE = ~0u };
 
-/* Code that is rarely run, behind the block: it tells where and why, and leaves. */
+/* Code that is rarely run, behind the block: it tells where and why, and leaves. T0 goes to exit_value. */
 struct stub {
 	uint8_t *rel;	   /* the branch to it */
 	uint8_t *retry;	   /* where to go on, or NULL */
 	uint8_t kind;	   /* enum exit_kind */
-	uint8_t value;	   /* register that goes to exit_value, or HOST_NONE */
 	bool flags_saved;
 	bool flags_in_rax; /* emit_flags_to_rax: they go to t.flags */
 	bool rcx_saved;
@@ -55,7 +54,7 @@ struct emit {
 	uint32_t offset;    /* of the block in its page */
 	uint32_t first_slot, slots;
 	uint16_t group_slot[TRACE_INSNS_MAX]; /* by leader: slot number - first_slot */
-	unsigned stubs;
+	unsigned stubs, exits;
 	/* While nothing has been emitted behind here, T1 is still the addend of group slot held_slot. */
 	const uint8_t *held;
 	uint16_t held_slot;

@@ -5,6 +5,7 @@
  *   enter   void enter(struct cpu *, host address): keeps the host's callee-saved registers and RSP, loads the guest's
  *           registers and flags, jumps
  *   leave   stores them, and returns to who called enter
+ *   exit    leaves at an exit point (state.h): T1 is its index, T0 goes to exit_value
  *   fault   where the handler of host signals sends an instruction that faulted: T0 is its offset in the page
  *   fill    a slot was missed: fills it from the TLB, as slot_fill does (slots.c), and goes on behind the check; without an entry it leaves
  *
@@ -260,6 +261,14 @@ void emit_trampolines(struct translator *tr)
 	asm_align(&c, 64);
 	tr->leave = (uint32_t)(c.p - tr->rw);
 	emit_leave_code(&c);
+	asm_align(&c, 64);
+	tr->exit_rcx = (uint32_t)(c.p - tr->rw);
+	asm_load(&c, 8, RCX, HOST_CPU(t.save_rcx));
+	tr->exit = (uint32_t)(c.p - tr->rw);
+	asm_store(&c, 4, HOST_CPU(t.exit_point), T1);
+	asm_store(&c, 8, HOST_CPU(t.exit_value), T0);
+	asm_store_imm(&c, 4, HOST_CPU(t.exit_kind), EXIT_AT_POINT);
+	asm_link(asm_jmp(&c), tr->rw + tr->leave);
 	asm_align(&c, 64);
 	tr->fault = (uint32_t)(c.p - tr->rw);
 	asm_store(&c, 4, HOST_CPU(t.exit_at), T0);

@@ -300,7 +300,6 @@ static void check_stack(struct emit *e, uint8_t *retry, bool saved)
 	asm_alu_ri(&e->c, ALU_CMP, 8, T0, FRAME_SIZE - size);
 	s = emit_stub(e, asm_jcc(&e->c, 7), EXIT_STACK);
 	s->retry = retry;
-	s->value = T0;
 	s->size = (uint32_t)size | (ti->stack_store ? EXIT_STORES : 0);
 	s->flags_saved = s->flags_in_rax = saved;
 }

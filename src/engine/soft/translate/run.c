@@ -95,6 +95,21 @@ static const uint8_t *retry_jump(struct cpu *c)
 	return call_jump(c, c->t.exit_value) && atomic_load(&tr->flushes) == flushes ? tr->rx + c->t.exit_site : NULL;
 }
 
+/* What the stub that was left through has to tell. Before anything may throw away all blocks. */
+static void read_exit_point(struct cpu *c)
+{
+	struct cpu_translate *t = &c->t;
+	const struct exit_point *x = &t->tr->exits[t->exit_point];
+
+	t->exit_kind = x->kind;
+	t->exit_at = x->at;
+	t->exit_site = x->site;
+	t->exit_slot = x->slot;
+	t->exit_size = x->size;
+	if (x->flags_saved)
+		c->flags = t->flags;
+}
+
 /* Runs from @code until something is to be done outside. RIP is right again then, the vector state may be in the registers. */
 static enum translate_next enter(struct cpu *c, const uint8_t *code)
 {
@@ -109,11 +124,9 @@ static enum translate_next enter(struct cpu *c, const uint8_t *code)
 		t->entries++;
 		go(c, code);
 		code = NULL;
+		if (t->exit_kind == EXIT_AT_POINT)
+			read_exit_point(c);
 		t->exits[t->exit_kind]++;
-		if (t->exit_flags_saved) {
-			c->flags = t->flags;
-			t->exit_flags_saved = false;
-		}
 		switch ((enum exit_kind)t->exit_kind) {
 		case EXIT_CHAIN:
 			code = chain(c);

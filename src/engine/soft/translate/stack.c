@@ -63,7 +63,6 @@ void emit_leave(struct emit *e, const struct insn *in)
 	asm_alu_ri(&e->c, ALU_CMP, 8, T0, FRAME_SIZE - 8);
 	s = emit_stub(e, asm_jcc(&e->c, 7), EXIT_STACK);
 	s->retry = retry;
-	s->value = T0;
 	s->size = 8;
 	s->flags_saved = s->flags_in_rax = saved;
 	if (saved)

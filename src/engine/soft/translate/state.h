@@ -119,6 +119,16 @@ enum exit_kind {
 	EXIT_COUNT,
 };
 enum { EXIT_STORES = 1u << 31 }; /* in exit_size: not only loads */
+/* In exit_kind: what there is to tell is in translator.exits[exit_point]. */
+#define EXIT_AT_POINT EXIT_COUNT
+
+/* A way out of a block: what its stub would tell, in memory that is not code. Shared by all vCPUs, forgotten with the blocks. */
+struct exit_point {
+	uint32_t site, slot, size; /* for exit_site, exit_slot, exit_size */
+	uint16_t at;		   /* for exit_at */
+	uint8_t kind;		   /* enum exit_kind */
+	bool flags_saved;	   /* t.flags and save_rax have what the host's flags and RAX do not */
+};
 
 /*
  * Where the stack window is while there is none. No range of addresses is one that RSP + bias cannot be in; but what lies in this one
@@ -177,7 +187,7 @@ struct cpu_translate {
 	uint32_t exit_slot;
 	uint32_t exit_size;
 	uint64_t exit_value;
-	bool exit_flags_saved; /* t.flags and save_rax have what the host's flags and RAX do not */
+	uint32_t exit_point; /* with EXIT_AT_POINT: the index; exit_at, _site, _slot, _size are C's to fill in then */
 
 	/* --- C's own --- */
 	struct insn called;	  /* by call.c: what runs now */
