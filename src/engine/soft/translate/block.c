@@ -109,6 +109,10 @@ static void emit_stubs(struct emit *e, struct tblock *b)
 		asm_link(s->rel, c->p);
 		if (s->flags_in_rax)
 			emit_flags_home(c);
+		if (s->rcx_in_t1)
+			asm_mov(c, 8, RCX, T1);
+		if (s->popped)
+			asm_lea(c, 8, RSP, host_at(RSP, -8));
 		if (s->kind == EXIT_FILL) {
 			emit_fill_stub(e, s);
 			continue;
@@ -222,12 +226,14 @@ static unsigned live_at_end(struct source *s, struct trace *t, bool exact)
 	}
 }
 
-static bool branches_back(const struct trace *t)
+/* Inside the page, by a branch that gets linked: on the way to another page requests are seen anyway. */
+static bool branches_back(const struct trace *t, unsigned offset)
 {
 	for (unsigned i = 0; i < t->count; i++) {
 		const struct insn *in = &t->insn[i].in;
 
-		if ((in->id == INSN_ID_JMP || in->id == INSN_ID_JCC || in->id == INSN_ID_CALL) && (int64_t)in->imm < 0)
+		if ((in->id == INSN_ID_JMP || in->id == INSN_ID_JCC || in->id == INSN_ID_CALL) && (int64_t)in->imm < 0 &&
+		    (int64_t)offset + t->insn[i].at + in->len + (int64_t)in->imm >= 0)
 			return true;
 	}
 	return false;
@@ -246,14 +252,14 @@ static void emit_poll(struct emit *e)
 		emit_stub(e, asm_jcc(c, 5), EXIT_POLL);
 		return;
 	}
-	asm_store(c, 8, HOST_CPU(t.save_rcx), RCX);
+	asm_mov(c, 8, T1, RCX); /* and not to memory: a loop's counter would be carried through it */
 	asm_load(c, 4, RCX, HOST_CPU(req));
 	ok = asm_jrcxz(c);
 	s = emit_stub(e, asm_jmp(c), EXIT_POLL);
-	s->rcx_saved = true;
+	s->rcx_in_t1 = true;
 	if (!c->full)
 		asm_link8(ok, c->p);
-	asm_load(c, 8, RCX, HOST_CPU(t.save_rcx));
+	asm_mov(c, 8, RCX, T1);
 }
 
 static void emit_entries(struct emit *e, struct tblock *b)
@@ -280,7 +286,7 @@ static void emit_body(struct emit *e, struct tblock *b)
 	const struct trace *t = e->t;
 
 	e->ti = &t->insn[0];
-	if (branches_back(t))
+	if (branches_back(t, e->offset))
 		emit_poll(e);
 	for (unsigned i = 0; i < t->count && !e->failed; i++) {
 		e->ti = &t->insn[i];

@@ -104,7 +104,6 @@ static int area_create(struct translator *tr, uint32_t size)
 	X(exits, tr->exit_max)                                                                     \
 	X(points, tr->point_max)                                                                   \
 	X(link, tr->link_max)                                                                      \
-	X(closed, 1)                                                                               \
 	X(sites, SLOTS_MAX)
 
 static void written_by_others(void *opaque, uint64_t frame)
@@ -138,11 +137,14 @@ int translator_create(struct soft_vm *vm, uint32_t area_size, struct translator 
 		r = -ENOMEM;
 	ARRAYS(X)
 #undef X
+	tr->closed = jump_caches_map(sizeof(*tr->closed));
+	if (!tr->closed)
+		r = -ENOMEM;
 	if (r) {
 		translator_destroy(tr);
 		return r;
 	}
-	tr->closed->entry[0].neg_rip = JUMP_NONE;
+	tr->closed->neg_rip[0] = JUMP_NONE;
 	vm->ram->code_written = written_by_others;
 	vm->ram->code_written_opaque = tr;
 	*out = tr;
@@ -158,6 +160,7 @@ void translator_destroy(struct translator *tr)
 #define X(member, count) release((void *)tr->member, (count) * sizeof(*tr->member));
 	ARRAYS(X)
 #undef X
+	release(tr->closed, sizeof(*tr->closed));
 	release(tr->rw, tr->size);
 	release(tr->rx, tr->size);
 	pthread_mutex_destroy(&tr->lock);

@@ -199,6 +199,8 @@ void site_is_hot(struct cpu *c, uint32_t n);
 enum { SITE_MISSES = 64 }; /* slot_site.left at first */
 
 /* --- jumps.c --- */
+/* @size bytes of zeroes, aligned as a struct jump_cache is; or NULL. For munmap. */
+void *jump_caches_map(size_t size);
 int jumps_init(struct cpu *c);
 void jumps_finish(struct cpu *c);
 /* The space (its number in the TLB set) or mode of the vCPU changed: sets t.jumps_open, and t.jumps. Called by mmu_select. */
@@ -207,6 +209,13 @@ void jumps_select(struct cpu *c, unsigned space);
 void jumps_set(struct cpu *c, uint64_t rip, uint32_t far_code);
 /* The same for an instruction that goes on in the next page, which has @second_kind, PAGE_*. */
 void jumps_set_crossing(struct cpu *c, uint64_t rip, uint32_t far_code, unsigned second_kind);
+/* Where its far entry runs, or NULL. */
+static inline const uint8_t *jumps_find(const struct cpu *c, uint64_t rip)
+{
+	unsigned i = rip & (JUMPS - 1);
+
+	return c->t.jumps_open->neg_rip[i] + rip ? NULL : (const uint8_t *)(uintptr_t)c->t.jumps_open->code[i];
+}
 void jumps_forget(struct cpu *c, uint64_t rip); /* there is no such code any more */
 /* A mapping may have gone: entries of @space (or all, -1) are dropped; @global too or not. */
 void jumps_drop(struct cpu *c, int space, bool global);

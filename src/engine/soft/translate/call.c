@@ -103,11 +103,11 @@ static const struct tblock *block_for(struct cpu *c, uint64_t rip)
 const uint8_t *call_find(struct cpu *c)
 {
 	uint64_t rip = c->gpr[GPR_RIP];
-	const struct jump *j = &c->t.jumps_open->entry[rip & (JUMPS - 1)];
+	const uint8_t *known = jumps_find(c, rip);
 	const struct tblock *b;
 
-	if (!(j->neg_rip + rip))
-		return (const uint8_t *)(uintptr_t)j->code;
+	if (known)
+		return known;
 	b = block_for(c, rip);
 	return b ? c->t.tr->rx + b->far_code : NULL;
 }

@@ -4,10 +4,9 @@
  * look in the jump cache for the linear address in T0:
  *
  *	mov   rcx, save_rcx		; (stored)
- *	movzx ecx, T0 (16 bits)
  *	mov   T1, t.jumps
- *	lea   T1, [T1 + 8 * rcx] twice	; the entry
- *	mov   rcx, [T1]
+ *	mov   T1, T0 (16 bits)		; an eighth of the address of its entry
+ *	mov   rcx, [8 * T1 + neg_rip]
  *	lea   rcx, [rcx + T0]		; 0 if it is of this address
  *	jrcxz hit
  *	jmp   miss			; enters what the code cache has, or the interpreter runs the branch
@@ -18,18 +17,16 @@
 #include "engine/soft/translate/emit.h"
 
 /* @retry: where T0 is computed anew, and before which nothing has changed; NULL: @kind tells what to do. */
-static void lookup(struct emit *e, uint8_t *retry, enum exit_kind kind, uint32_t at)
+static struct stub *lookup(struct emit *e, uint8_t *retry, enum exit_kind kind, uint32_t at)
 {
 	struct code *c = &e->c;
 	struct stub *s;
 	uint8_t *hit;
 
 	asm_store(c, 8, HOST_CPU(t.save_rcx), RCX);
-	asm_rr(c, 4, 0x0fb7, RCX, T0);
 	asm_load(c, 8, T1, HOST_CPU(t.jumps));
-	asm_lea(c, 8, T1, host_indexed(T1, RCX, 3, 0));
-	asm_lea(c, 8, T1, host_indexed(T1, RCX, 3, 0));
-	asm_load(c, 8, RCX, host_at(T1, offsetof(struct jump, neg_rip)));
+	asm_rr(c, 2, 0x8b, T1, T0); /* MOV of 16 bits: the others stay */
+	asm_load(c, 8, RCX, host_indexed(HOST_NONE, T1, 3, offsetof(struct jump_cache, neg_rip)));
 	asm_lea(c, 8, RCX, host_indexed(RCX, T0, 0, 0));
 	hit = asm_jrcxz(c);
 	s = emit_stub(e, asm_jmp(c), kind);
@@ -38,12 +35,13 @@ static void lookup(struct emit *e, uint8_t *retry, enum exit_kind kind, uint32_t
 	s->retry = retry;
 	if (!c->full)
 		asm_link8(hit, c->p);
+	return s;
 }
 
 static void jump_hit(struct emit *e)
 {
 	asm_load(&e->c, 8, RCX, HOST_CPU(t.save_rcx));
-	asm_jmp_mem(&e->c, host_at(T1, offsetof(struct jump, code)));
+	asm_jmp_mem(&e->c, host_indexed(HOST_NONE, T1, 3, offsetof(struct jump_cache, code)));
 }
 
 /* T0 = the linear address at offset @to from the page's start, which may lie outside the page. */
@@ -185,11 +183,13 @@ void emit_call_ind(struct emit *e, const struct insn *in)
 
 void emit_ret(struct emit *e, const struct insn *in)
 {
-	int32_t drop = 8 + (opcode_table[in->row].opnd[0].kind == OPND_I ? (int32_t)(uint16_t)in->imm : 0);
+	int32_t drop = opcode_table[in->row].opnd[0].kind == OPND_I ? (int32_t)(uint16_t)in->imm : 0;
 	uint8_t *retry = e->c.p;
 
-	asm_load(&e->c, 8, T0, host_at(RSP, 0));
-	lookup(e, retry, EXIT_JUMP, insn_at(e));
-	asm_lea(&e->c, 8, RSP, host_at(RSP, drop));
+	asm_byte(&e->c, 0x41);
+	asm_byte(&e->c, 0x58 | (T0 & 7)); /* POP T0 */
+	lookup(e, retry, EXIT_JUMP, insn_at(e))->popped = true;
+	if (drop)
+		asm_lea(&e->c, 8, RSP, host_at(RSP, drop));
 	jump_hit(e);
 }

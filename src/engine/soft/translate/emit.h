@@ -32,7 +32,8 @@ struct stub {
 	uint8_t kind;	   /* enum exit_kind */
 	bool flags_saved;
 	bool flags_in_rax; /* emit_flags_to_rax: they go to t.flags */
-	bool rcx_saved;
+	bool rcx_saved, rcx_in_t1;
+	bool popped;	   /* 8 bytes, which go back to the stack */
 	bool links;	   /* EXIT_CHAIN: rel itself may be linked */
 	uint16_t at;	   /* offset in the page */
 	uint32_t slot, size;

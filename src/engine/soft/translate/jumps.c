@@ -25,7 +25,7 @@ enum {
 	LOG_MAX = 4096,
 	SUPERVISOR_TABLES = 3,
 	TABLES = TLB_SPACES + SUPERVISOR_TABLES,
-	ENTRIES_IN_PAGE = FRAME_SIZE / sizeof(struct jump),
+	ENTRIES_IN_PAGE = FRAME_SIZE / sizeof(uint64_t),
 	HOST_PAGES = JUMPS / ENTRIES_IN_PAGE,
 	PAGES_BITS = 12,
 };
@@ -48,14 +48,30 @@ struct jump_set {
 	unsigned space; /* the present one */
 	struct jump_table *now;
 	struct jump_table table[TABLES]; /* by space, then the supervisor's */
-	struct jump_cache cache[TABLES] __attribute__((aligned(4096)));
+	struct jump_cache cache[TABLES] __attribute__((aligned(sizeof(struct jump_cache))));
 };
+
+void *jump_caches_map(size_t size)
+{
+	size_t align = sizeof(struct jump_cache);
+	uint8_t *p = mmap(NULL, size + align, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	size_t before;
+
+	if (p == MAP_FAILED)
+		return NULL;
+	before = -(uintptr_t)p & (align - 1);
+	if (before)
+		munmap(p, before);
+	if (align - before)
+		munmap(p + before + size, align - before);
+	return p + before;
+}
 
 int jumps_init(struct cpu *c)
 {
-	struct jump_set *s = mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	struct jump_set *s = jump_caches_map(sizeof(*s));
 
-	if (s == MAP_FAILED)
+	if (!s)
 		return -ENOMEM;
 	for (unsigned i = 0; i < TABLES; i++) {
 		s->table[i].cache = &s->cache[i];
@@ -63,7 +79,7 @@ int jumps_init(struct cpu *c)
 	}
 	c->t.jump_set = s;
 	c->t.jumps_open = c->vm->tr->closed;
-	atomic_store(&c->t.jumps, c->vm->tr->closed);
+	atomic_store(&c->t.jumps, jump_cache_name(c->vm->tr->closed));
 	return 0;
 }
 
@@ -78,7 +94,7 @@ void jumps_finish(struct cpu *c)
 
 static void entry_clear(struct jump_table *t, unsigned i)
 {
-	t->cache->entry[i] = (struct jump){ .neg_rip = i ? 0 : JUMP_NONE };
+	t->cache->neg_rip[i] = i ? 0 : JUMP_NONE;
 }
 
 static unsigned page_hash(uint64_t linear)
@@ -123,7 +139,7 @@ static void table_drop_all(struct jump_table *t)
 		for (uint64_t m = t->touched[w]; m; m &= m - 1) {
 			unsigned page = w * 64 + (unsigned)__builtin_ctzll(m);
 
-			tlb_set_bytes(&t->cache->entry[page * ENTRIES_IN_PAGE], 0, FRAME_SIZE);
+			tlb_set_bytes(&t->cache->neg_rip[page * ENTRIES_IN_PAGE], 0, FRAME_SIZE);
 		}
 	tlb_set_bytes(t->in_log, 0, sizeof(t->in_log));
 	entry_clear(t, 0);
@@ -169,7 +185,8 @@ static void table_set(struct jump_table *t, uint64_t rip, uint64_t code, bool lo
 	}
 	t->used = true;
 	t->touched[i / ENTRIES_IN_PAGE / 64] |= 1ull << (i / ENTRIES_IN_PAGE % 64);
-	t->cache->entry[i] = (struct jump){ .neg_rip = -rip, .code = code };
+	t->cache->neg_rip[i] = -rip;
+	t->cache->code[i] = code;
 }
 
 static void table_drop_page(struct jump_table *t, uint64_t linear)
@@ -185,14 +202,14 @@ static void table_drop_page(struct jump_table *t, uint64_t linear)
 	if (!pages_may_have(t, linear))
 		return;
 	for (unsigned i = first; i < first + FRAME_SIZE; i++)
-		if (!((-t->cache->entry[i].neg_rip ^ linear) >> FRAME_SHIFT))
+		if (!((-t->cache->neg_rip[i] ^ linear) >> FRAME_SHIFT))
 			entry_clear(t, i);
 	/* An instruction that began in the page before, too. */
 	linear -= FRAME_SIZE;
 	for (unsigned k = 1; k < INSN_BYTES_MAX; k++) {
 		unsigned i = (first - k) & (JUMPS - 1);
 
-		if (!((-t->cache->entry[i].neg_rip ^ linear) >> FRAME_SHIFT))
+		if (!((-t->cache->neg_rip[i] ^ linear) >> FRAME_SHIFT))
 			entry_clear(t, i);
 	}
 }
@@ -261,7 +278,7 @@ void jumps_forget(struct cpu *c, uint64_t rip)
 	struct jump_table *t = c->t.jump_set->now;
 	unsigned i = rip & (JUMPS - 1);
 
-	if (t && t->cache->entry[i].neg_rip + rip == 0)
+	if (t && t->cache->neg_rip[i] + rip == 0)
 		entry_clear(t, i);
 }
 
@@ -292,18 +309,20 @@ void jumps_drop_page(struct cpu *c, uint64_t linear)
 
 void jumps_close(struct cpu *c)
 {
-	atomic_store(&c->t.jumps, c->t.tr->closed);
+	atomic_store(&c->t.jumps, jump_cache_name(c->t.tr->closed));
 }
 
 void jumps_open(struct cpu *c)
 {
+	uint64_t open = jump_cache_name(c->t.jumps_open);
+
 	if (atomic_load_explicit(&c->req, memory_order_relaxed)) {
 		jumps_close(c);
 		return;
 	}
-	if (atomic_load_explicit(&c->t.jumps, memory_order_relaxed) == c->t.jumps_open)
+	if (atomic_load_explicit(&c->t.jumps, memory_order_relaxed) == open)
 		return;
-	atomic_store(&c->t.jumps, c->t.jumps_open);
+	atomic_store(&c->t.jumps, open);
 	if (atomic_load(&c->req))
 		jumps_close(c);
 }

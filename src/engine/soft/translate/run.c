@@ -235,11 +235,11 @@ static enum translate_next run_at(struct cpu *c, const uint8_t *code)
 bool translate_again(struct cpu *c, enum translate_next *next)
 {
 	uint64_t rip = c->gpr[GPR_RIP];
-	const struct jump *j = &c->t.jumps_open->entry[rip & (JUMPS - 1)];
+	const uint8_t *known = jumps_find(c, rip);
 
-	if (j->neg_rip + rip)
+	if (!known)
 		return false;
-	*next = run_at(c, (const uint8_t *)(uintptr_t)j->code);
+	*next = run_at(c, known);
 	return true;
 }
 

@@ -71,18 +71,19 @@ struct slot_pages {
 
 /*
  * Where blocks are by linear address: for jumps to other pages, returns, indirect jumps. Entry (rip & 0xffff) hits when
- * neg_rip + rip == 0. Memory full of zeroes is an empty table but for entry 0, which would answer for address 0:
- * an empty entry 0 has JUMP_NONE.
+ * neg_rip + rip == 0; code is where the far entry runs. Memory full of zeroes is an empty table but for entry 0, which would answer for
+ * address 0: an empty entry 0 has JUMP_NONE.
+ *
+ * A table is aligned to its size, and named by an eighth of its address: so a MOV of the low 16 bits of RIP makes of that the
+ * eighth of the address of neg_rip[rip & 0xffff].
  */
-struct jump {
-	uint64_t neg_rip;
-	uint64_t code; /* where its far entry runs */
-};
 enum { JUMPS = 1 << 16 };
 #define JUMP_NONE 1ull /* of address ~0, which looks elsewhere */
 struct jump_cache {
-	struct jump entry[JUMPS];
+	uint64_t neg_rip[JUMPS];
+	uint64_t code[JUMPS];
 };
+static inline uint64_t jump_cache_name(const struct jump_cache *j) { return (uint64_t)(uintptr_t)j >> 3; }
 
 /*
  * Why translated code came back: the one list, with the counters' names.
@@ -162,7 +163,7 @@ struct cpu_translate {
 	/* The stack window: host addresses; RSP-relative accesses inside [stack_base, + 4096) need no more check. */
 	uint64_t stack_base;
 	/* Of the present space and mode; the closed one, which never hits, while cpu.req is not 0. Other threads close it. */
-	struct jump_cache *_Atomic jumps;
+	_Atomic uint64_t jumps; /* its name */
 	uint64_t host_rsp, save_rax, save_rcx;
 	uint64_t scratch[4];
 	uint32_t flags;	    /* AF_*, kept over a check where they are live */

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Transfers of control in translated code (translate/control.c, block.c): what a way out of their middle leaves behind. */
+#include "system_rig.h"
+
+#include "engine/soft/translate/cache.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <setjmp.h>
+#include <cmocka.h>
+
+struct outcome {
+	int how;
+	uint64_t gpr[17], frame[6];
+	uint64_t rflags;
+};
+
+static struct outcome run(bool translated, uint32_t stir, const uint8_t *code, size_t len)
+{
+	struct soft_tuning tuning = SOFT_TUNING_DEFAULT;
+	struct outcome o = { 0 };
+
+	tuning.hot = 0;
+	tuning.interrupt_every = stir;
+	sys_start(SYS_LONG, 0);
+	if (translated)
+		assert_int_equal(soft_vm_translate(sys.vm, &tuning), 0);
+	sys.c->gpr[RAX] = 0x8123456789abcdef;
+	sys.c->gpr[RDX] = 0xf0e1d2c3b4a59687;
+	o.how = sys_run(code, len);
+	memcpy(o.gpr, sys.c->gpr, sizeof(o.gpr));
+	o.rflags = cpu_rflags(sys.c);
+	for (unsigned i = 0; i < 6; i++)
+		o.frame[i] = sys_frame(i, 8);
+	return o;
+}
+
+/* The outcome, the same in both tiers; the translated VM is left for the caller to look at. */
+static struct outcome same(uint32_t stir, const uint8_t *code, size_t len)
+{
+	struct outcome want = run(false, 0, code, len), got;
+
+	sys_finish();
+	got = run(true, stir, code, len);
+	assert_true(sys.vm->tr->block_count > 0);
+	assert_memory_equal(&want, &got, sizeof(got));
+	return got;
+}
+#define SAME(stir, ...) same(stir, (const uint8_t[]){ __VA_ARGS__ }, sizeof((const uint8_t[]){ __VA_ARGS__ }))
+
+static void a_request_in_a_loop_changes_neither_flags_nor_registers(void **state)
+{
+	(void)state;
+	/* mov ecx, 200000; clc; 1: adc rax, rdx; dec ecx; jnz 1b: CF is live at the head, RCX is the counter */
+	SAME(1, 0xb9, 0x40, 0x0d, 0x03, 0x00, 0xf8, 0x48, 0x11, 0xd0, 0xff, 0xc9, 0x75, 0xf9);
+	assert_true(sys.c->t.exits[EXIT_POLL] > 0);
+	sys_finish();
+}
+
+static void a_return_to_an_address_that_is_not_canonical_faults_with_the_stack_as_it_was(void **state)
+{
+	struct outcome o;
+
+	(void)state;
+	o = SAME(0,
+		 0xb9, 0x08, 0x00, 0x00, 0x00,		   /*    mov ecx, 8 */
+		 0x48, 0x8d, 0x1d, 0x0a, 0x00, 0x00, 0x00, /* 1: lea rbx, [2f] */
+		 0x83, 0xf9, 0x01,			   /*    cmp ecx, 1 */
+		 0x48, 0x0f, 0x44, 0xd8,		   /*    cmove rbx, rax */
+		 0x53, 0xc3, 0xcc,			   /*    push rbx; ret */
+		 0xff, 0xc9,				   /* 2: dec ecx */
+		 0x75, 0xeb);				   /*    jnz 1b */
+	assert_int_equal(o.how, EXC_GP);
+	assert_int_equal(o.gpr[RCX], 1);
+	assert_int_equal(o.frame[1], SYS_CODE + 20);
+	sys_finish();
+}
+
+static void a_return_to_where_no_code_is_known_takes_its_address_once(void **state)
+{
+	struct outcome o;
+
+	(void)state;
+	o = SAME(0,
+		 0xb9, 0x08, 0x00, 0x00, 0x00,		   /*    mov ecx, 8 */
+		 0x48, 0x8d, 0x1d, 0x06, 0x00, 0x00, 0x00, /* 1: lea rbx, [2f] */
+		 0x48, 0x01, 0xcb,			   /*    add rbx, rcx */
+		 0x53, 0xc3, 0xcc,			   /*    push rbx; ret */
+		 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, /* 2: */
+		 0xff, 0xc2, 0xff, 0xc9,		   /*    inc edx; dec ecx */
+		 0x75, 0xe4);				   /*    jnz 1b */
+	assert_int_equal(o.how, SYS_HALTED);
+	assert_true(sys.c->t.exits[EXIT_JUMP] > 0);
+	sys_finish();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_request_in_a_loop_changes_neither_flags_nor_registers),
+		cmocka_unit_test(a_return_to_an_address_that_is_not_canonical_faults_with_the_stack_as_it_was),
+		cmocka_unit_test(a_return_to_where_no_code_is_known_takes_its_address_once),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
