@@ -73,6 +73,7 @@ struct translator {
 	struct soft_vm *vm;
 	uint8_t *rw, *rx;
 	uint32_t size, used;  /* bytes of the area */
+	uint32_t prepared;    /* up to here it is in large pages of the host, if there are any */
 	uint32_t common_end;  /* the trampolines end here: what is below stays for ever */
 	pthread_mutex_t lock;
 	_Atomic(struct tblock *) *bucket;
