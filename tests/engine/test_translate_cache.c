@@ -479,7 +479,7 @@ static void set(uint64_t rip, uint32_t code)
 static uint32_t lookup(uint64_t rip)
 {
 	uint64_t entry = (sys.c->t.jumps & ~0xffffull) | (rip & 0xffff);
-	const struct jump_cache *j = (const struct jump_cache *)(uintptr_t)(entry << 3);
+	const struct jump_way *j = (const struct jump_way *)(uintptr_t)(entry << 3);
 
 	return j->neg_rip[0] + rip == 0 ? (uint32_t)(j->code[0] - (uint64_t)(uintptr_t)tr->rx) : 0;
 }
@@ -490,7 +490,7 @@ static void empty_jump_cache_has_no_address(void **state)
 	jumps_open(sys.c);
 	assert_int_not_equal(sys.c->t.jumps, jump_cache_name(tr->closed));
 	for (unsigned k = 0; k < 2; k++) {
-		const struct jump_cache *j = (const struct jump_cache *)(uintptr_t)(sys.c->t.jumps << 3);
+		const struct jump_way *j = (const struct jump_way *)(uintptr_t)(sys.c->t.jumps << 3);
 
 		for (unsigned i = 0; i < JUMPS; i++)
 			assert_int_not_equal(-j->neg_rip[i] & (JUMPS - 1), i);
@@ -690,6 +690,47 @@ static void request_closes_the_jump_cache_until_it_is_taken(void **state)
 	assert_int_equal(lookup(SYS_CODE), 1);
 }
 
+static void both(uint64_t one, uint64_t other)
+{
+	set(one, 0x100);
+	set(other, 0x200);
+	assert_ptr_equal(jumps_find(sys.c, one), tr->rx + 0x100);
+	assert_ptr_equal(jumps_find(sys.c, other), tr->rx + 0x200);
+}
+
+static void address_put_out_of_its_entry_is_in_the_second_way_until_it_is_dropped(void **state)
+{
+	const uint64_t one = SYS_CODE, other = SYS_CODE + JUMPS;
+	struct cpu *c = start(0);
+
+	jumps_open(c);
+	both(one, other);
+	jumps_forget(c, one);
+	assert_null(jumps_find(c, one));
+	assert_non_null(jumps_find(c, other));
+	both(one, other);
+	jumps_drop_page(c, one);
+	assert_null(jumps_find(c, one));
+	assert_non_null(jumps_find(c, other));
+	both(one, other);
+	jumps_drop_page(c, other);
+	assert_non_null(jumps_find(c, one));
+	assert_null(jumps_find(c, other));
+	both(one, other);
+	jumps_drop(c, 0, false);
+	assert_null(jumps_find(c, one));
+	assert_null(jumps_find(c, other));
+	both(one, other);
+	jumps_drop(c, -1, true);
+	assert_null(jumps_find(c, one));
+	assert_null(jumps_find(c, other));
+	/* Of address 0 nothing is known in either. */
+	both(JUMPS, 2 * JUMPS);
+	jumps_forget(c, JUMPS);
+	jumps_forget(c, 2 * JUMPS);
+	assert_null(jumps_find(c, 0));
+}
+
 static void flush_of_the_cache_empties_jump_caches_and_slots(void **state)
 {
 	struct cpu *c = start(0);
@@ -738,6 +779,7 @@ int main(void)
 		TEST(levels_and_ac_do_not_see_each_others_entries),
 		TEST(jump_cache_is_emptied_also_when_its_log_has_run_over),
 		TEST(request_closes_the_jump_cache_until_it_is_taken),
+		TEST(address_put_out_of_its_entry_is_in_the_second_way_until_it_is_dropped),
 		TEST(flush_of_the_cache_empties_jump_caches_and_slots),
 	};
 

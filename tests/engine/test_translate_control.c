@@ -11,6 +11,10 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+/* Code that lies 64 KiB behind offset FAR_AT of the code. */
+enum { FAR_AT = 0x19 };
+static uint8_t far_code[3];
+
 struct outcome {
 	int how;
 	uint64_t gpr[17], frame[6];
@@ -29,6 +33,8 @@ static struct outcome run(bool translated, uint32_t stir, const uint8_t *code, s
 		assert_int_equal(soft_vm_translate(sys.vm, &tuning), 0);
 	sys.c->gpr[RAX] = 0x8123456789abcdef;
 	sys.c->gpr[RDX] = 0xf0e1d2c3b4a59687;
+	for (unsigned i = 0; i < sizeof(far_code); i++)
+		sys_poke(SYS_CODE + JUMPS + FAR_AT + i, 1, far_code[i]);
 	o.how = sys_run(code, len);
 	memcpy(o.gpr, sys.c->gpr, sizeof(o.gpr));
 	o.rflags = cpu_rflags(sys.c);
@@ -96,11 +102,36 @@ static void a_return_to_where_no_code_is_known_takes_its_address_once(void **sta
 	sys_finish();
 }
 
+static void two_functions_of_one_entry_of_the_jump_cache_are_called_without_leaving(void **state)
+{
+	struct outcome o;
+
+	(void)state;
+	far_code[0] = 0xffu; /* inc eax; ret: 64 KiB from the function at 2 */
+	far_code[1] = 0xc0u;
+	far_code[2] = 0xc3u;
+	o = SAME(0,
+		 0xb9, 0x64, 0x00, 0x00, 0x00,		   /*    mov ecx, 100 */
+		 0x48, 0x8d, 0x1d, 0x0d, 0x00, 0x00, 0x00, /*    lea rbx, [2f] */
+		 0xe8, FAR_AT - 0x11, 0x00, 0x01, 0x00,	   /* 1: call far_code */
+		 0xff, 0xd3,				   /*    call rbx */
+		 0xff, 0xc9,				   /*    dec ecx */
+		 0x75, 0xf5,				   /*    jnz 1b */
+		 0xeb, 0x05,				   /*    jmp 3f */
+		 0x83, 0xc2, 0x03, 0xc3, 0x90);		   /* 2: add edx, 3; ret; 3: */
+	assert_int_equal(o.how, SYS_HALTED);
+	assert_int_equal(o.gpr[RDX], (uint32_t)0xb4a59687 + 300);
+	assert_true(sys.c->t.exits[EXIT_JUMP] < 20);
+	sys_finish();
+	memset(far_code, 0, sizeof(far_code));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_request_in_a_loop_changes_neither_flags_nor_registers),
 		cmocka_unit_test(a_return_to_an_address_that_is_not_canonical_faults_with_the_stack_as_it_was),
+		cmocka_unit_test(two_functions_of_one_entry_of_the_jump_cache_are_called_without_leaving),
 		cmocka_unit_test(a_return_to_where_no_code_is_known_takes_its_address_once),
 	};
 

@@ -23,6 +23,7 @@ static int cpu_attach(struct cpu *c, struct translator *tr)
 	memset(c->t.vector_lacks, 1, sizeof(c->t.vector_lacks));
 	c->t.tr = tr;
 	c->t.sites = tr->sites;
+	c->t.exit_points = tr->exits;
 	c->t.code_base = (uint64_t)(uintptr_t)tr->rx;
 	return 0;
 }

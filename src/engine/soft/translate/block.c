@@ -76,14 +76,14 @@ static uint32_t area_offset(const struct emit *e, const uint8_t *p)
 	return (uint32_t)(p - e->tr->rw);
 }
 
-/* Leaves with what @x tells; the flags and T0 stay as they are. */
-static void emit_exit(struct emit *e, const struct exit_point *x, bool rcx_saved)
+/* Leaves with what @x tells by the routine at @by in the area; the flags and T0 stay as they are. */
+static void emit_exit(struct emit *e, const struct exit_point *x, uint32_t by)
 {
 	struct translator *tr = e->tr;
 
 	tr->exits[tr->exit_count + e->exits] = *x;
 	asm_mov_imm(&e->c, T1, tr->exit_count + e->exits++);
-	asm_link(asm_jmp(&e->c), tr->rw + (rcx_saved ? tr->exit_rcx : tr->exit));
+	asm_link(asm_jmp(&e->c), tr->rw + by);
 }
 
 static void emit_fill_stub(struct emit *e, const struct stub *s)
@@ -122,10 +122,12 @@ static void emit_stubs(struct emit *e, struct tblock *b)
 						   .site = s->links   ? area_offset(e, s->rel)
 							   : s->retry ? area_offset(e, s->retry)
 								      : 0 },
-			  s->rcx_saved);
+			  s->looks_up    ? e->tr->jump_miss
+			  : s->rcx_saved ? e->tr->exit_rcx
+					 : e->tr->exit);
 	}
 	b->stale = area_offset(e, c->p);
-	emit_exit(e, &(struct exit_point){ .kind = EXIT_STALE, .at = (uint16_t)e->offset }, false);
+	emit_exit(e, &(struct exit_point){ .kind = EXIT_STALE, .at = (uint16_t)e->offset }, e->tr->exit);
 }
 
 /* --- the trace --- */

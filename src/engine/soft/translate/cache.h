@@ -101,6 +101,7 @@ struct translator {
 	struct jump_cache *closed;
 	/* Trampolines (entry.c), offsets in the area */
 	uint32_t enter, leave, fault;
+	uint32_t jump_miss;	 /* as exit_rcx, for a lookup: goes back to exit_point.site if the second way has it */
 	uint32_t exit, exit_rcx; /* T1 is the index of an exit point, T0 goes to exit_value; t.save_rcx has the guest's RCX */
 	uint32_t fill[2][2]; /* a slot was missed: by SITE_STORE, by SITE_PLAIN; T1 is its number */
 	uint32_t hot_miss;   /* a hot site: T0 is the linear address, T1 its number */
@@ -215,7 +216,10 @@ static inline const uint8_t *jumps_find(const struct cpu *c, uint64_t rip)
 {
 	unsigned i = rip & (JUMPS - 1);
 
-	return c->t.jumps_open->neg_rip[i] + rip ? NULL : (const uint8_t *)(uintptr_t)c->t.jumps_open->code[i];
+	for (const struct jump_way *w = c->t.jumps_open->way; w < c->t.jumps_open->way + 2; w++)
+		if (!(w->neg_rip[i] + rip))
+			return (const uint8_t *)(uintptr_t)w->code[i];
+	return NULL;
 }
 void jumps_forget(struct cpu *c, uint64_t rip); /* there is no such code any more */
 /* A mapping may have gone: entries of @space (or all, -1) are dropped; @global too or not. */

@@ -9,14 +9,15 @@
  *	mov   rcx, [8 * T1 + neg_rip]
  *	lea   rcx, [rcx + T0]		; 0 if it is of this address
  *	jrcxz hit
- *	jmp   miss			; enters what the code cache has, or the interpreter runs the branch
+ *	jmp   miss			; tries the second way; enters what the code cache has, or the interpreter runs the branch
  *
- * (so do branches to an instruction that lies across two pages), which leaves the flags alone. While a request waits t.jumps is the closed cache, which has nothing: so there is no other
- * test for requests on this way. Loops inside a page have theirs at the head of the block that branches back.
+ * which leaves the flags alone. (Branches to an instruction that lies across two pages do so, too.) While a request waits t.jumps is the closed
+ * cache, which has nothing: so there is no other test for requests on this way. Loops inside a page have theirs at the head of the block that
+ * branches back.
  */
 #include "engine/soft/translate/emit.h"
 
-/* @retry: where T0 is computed anew, and before which nothing has changed; NULL: @kind tells what to do. */
+/* @retry: where T0 is computed anew, and before which nothing has changed. */
 static struct stub *lookup(struct emit *e, uint8_t *retry, enum exit_kind kind, uint32_t at)
 {
 	struct code *c = &e->c;
@@ -26,11 +27,11 @@ static struct stub *lookup(struct emit *e, uint8_t *retry, enum exit_kind kind, 
 	asm_store(c, 8, HOST_CPU(t.save_rcx), RCX);
 	asm_load(c, 8, T1, HOST_CPU(t.jumps));
 	asm_rr(c, 2, 0x8b, T1, T0); /* MOV of 16 bits: the others stay */
-	asm_load(c, 8, RCX, host_indexed(HOST_NONE, T1, 3, offsetof(struct jump_cache, neg_rip)));
+	asm_load(c, 8, RCX, host_indexed(HOST_NONE, T1, 3, offsetof(struct jump_way, neg_rip)));
 	asm_lea(c, 8, RCX, host_indexed(RCX, T0, 0, 0));
 	hit = asm_jrcxz(c);
 	s = emit_stub(e, asm_jmp(c), kind);
-	s->rcx_saved = true;
+	s->looks_up = true;
 	s->at = (uint16_t)at;
 	s->retry = retry;
 	if (!c->full)
@@ -41,7 +42,7 @@ static struct stub *lookup(struct emit *e, uint8_t *retry, enum exit_kind kind, 
 static void jump_hit(struct emit *e)
 {
 	asm_load(&e->c, 8, RCX, HOST_CPU(t.save_rcx));
-	asm_jmp_mem(&e->c, host_indexed(HOST_NONE, T1, 3, offsetof(struct jump_cache, code)));
+	asm_jmp_mem(&e->c, host_indexed(HOST_NONE, T1, 3, offsetof(struct jump_way, code)));
 }
 
 /* T0 = the linear address at offset @to from the page's start, which may lie outside the page. */

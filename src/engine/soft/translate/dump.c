@@ -101,7 +101,7 @@ static void target_name(const struct translator *tr, uint32_t from, int64_t to, 
 	uint64_t rx = (uint64_t)(uintptr_t)tr->rx;
 	const struct tblock *here = cache_at(tr, rx + from), *there = to < 0 ? NULL : cache_at(tr, rx + (uint64_t)to);
 
-	if (to == tr->exit || to == tr->exit_rcx)
+	if (to == tr->exit || to == tr->exit_rcx || to == tr->jump_miss)
 		exit_name(tr, from, buf, len);
 	else if (to == tr->leave)
 		snprintf(buf, len, "leave");

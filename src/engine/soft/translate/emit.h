@@ -33,6 +33,7 @@ struct stub {
 	bool flags_saved;
 	bool flags_in_rax; /* emit_flags_to_rax: they go to t.flags */
 	bool rcx_saved, rcx_in_t1;
+	bool looks_up;	   /* in the jump cache, with rcx_saved */
 	bool popped;	   /* 8 bytes, which go back to the stack */
 	bool links;	   /* EXIT_CHAIN: rel itself may be linked */
 	uint16_t at;	   /* offset in the page */

@@ -6,6 +6,7 @@
  *           registers and flags, jumps
  *   leave   stores them, and returns to who called enter
  *   exit    leaves at an exit point (state.h): T1 is its index, T0 goes to exit_value
+ *   jump_miss  the same for a lookup that missed the first way of the jump cache; but if the second has it, it exchanges them and goes back
  *   fault   where the handler of host signals sends an instruction that faulted: T0 is its offset in the page
  *   fill    a slot was missed: fills it from the TLB, as slot_fill does (slots.c), and goes on behind the check; without an entry it leaves
  *
@@ -251,6 +252,63 @@ static void emit_fill(struct translator *tr, struct code *c, bool store, bool pl
 	emit_fill_leave(tr, c, EXIT_HOT);
 }
 
+/* --- the second way of the jump cache --- */
+
+/* T1 is an eighth of the address of the entry in the first way. */
+static struct host_mem jump_at(unsigned way, size_t field)
+{
+	return host_indexed(HOST_NONE, T1, 3, (int32_t)(way * sizeof(struct jump_way) + field));
+}
+
+static void flags_back(struct code *c)
+{
+	asm_load(c, 4, RAX, HOST_CPU(t.flags));
+	asm_bytes(c, "\x04\x7f\x9e", 3); /* ADD AL, 127: OF; SAHF */
+	asm_load(c, 8, RAX, HOST_CPU(t.save_rax));
+}
+
+/*
+ * T0 is the address, T1 the exit point's index, RCX is saved. Entries of the two ways have the same number, so that all that looks after
+ * tables (jumps.c) does not care which of them holds what.
+ */
+static void emit_jump_miss(struct translator *tr, struct code *c)
+{
+	const size_t neg_rip = offsetof(struct jump_way, neg_rip), code = offsetof(struct jump_way, code);
+	uint8_t *miss;
+
+	_Static_assert(sizeof(struct exit_point) == 1 << 4, "the shift by 4");
+	asm_store(c, 8, HOST_CPU(t.save_rax), RAX);
+	asm_bytes(c, "\x9f\x0f\x90\xc0\x0f\xb7\xc0", 7); /* LAHF; SETO AL; MOVZX EAX, AX */
+	asm_store(c, 4, HOST_CPU(t.flags), RAX);
+	asm_store(c, 4, HOST_CPU(t.exit_point), T1);
+	asm_load(c, 8, T1, HOST_CPU(t.jumps));
+	asm_rr(c, 2, 0x8b, T1, T0);
+	asm_load(c, 8, RCX, jump_at(1, neg_rip));
+	asm_mov(c, 8, RAX, RCX);
+	asm_alu_rr(c, ALU_ADD, 8, RAX, T0);
+	miss = asm_jcc(c, 5);
+	asm_load(c, 8, RAX, jump_at(0, neg_rip));
+	asm_store(c, 8, jump_at(0, neg_rip), RCX);
+	asm_store(c, 8, jump_at(1, neg_rip), RAX);
+	asm_load(c, 8, RCX, jump_at(1, code));
+	asm_load(c, 8, RAX, jump_at(0, code));
+	asm_store(c, 8, jump_at(0, code), RCX);
+	asm_store(c, 8, jump_at(1, code), RAX);
+	asm_load(c, 4, RCX, HOST_CPU(t.exit_point));
+	shl(c, 8, RCX, 4);
+	asm_alu_rm(c, ALU_ADD, 8, RCX, HOST_CPU(t.exit_points));
+	asm_load(c, 4, RCX, host_at(RCX, offsetof(struct exit_point, site)));
+	asm_alu_rm(c, ALU_ADD, 8, RCX, HOST_CPU(t.code_base));
+	asm_store(c, 8, HOST_CPU(t.fill_resume), RCX);
+	flags_back(c);
+	asm_load(c, 8, RCX, HOST_CPU(t.save_rcx));
+	asm_jmp_mem(c, HOST_CPU(t.fill_resume));
+	asm_link(miss, c->p);
+	flags_back(c);
+	asm_load(c, 4, T1, HOST_CPU(t.exit_point));
+	asm_link(asm_jmp(c), tr->rw + tr->exit_rcx);
+}
+
 void emit_trampolines(struct translator *tr)
 {
 	struct code c = { .p = tr->rw + tr->used, .end = tr->rw + tr->size, .to_rx = tr->rx - tr->rw };
@@ -269,6 +327,9 @@ void emit_trampolines(struct translator *tr)
 	asm_store(&c, 8, HOST_CPU(t.exit_value), T0);
 	asm_store_imm(&c, 4, HOST_CPU(t.exit_kind), EXIT_AT_POINT);
 	asm_link(asm_jmp(&c), tr->rw + tr->leave);
+	asm_align(&c, 64);
+	tr->jump_miss = (uint32_t)(c.p - tr->rw);
+	emit_jump_miss(tr, &c);
 	asm_align(&c, 64);
 	tr->fault = (uint32_t)(c.p - tr->rw);
 	asm_store(&c, 4, HOST_CPU(t.exit_at), T0);

@@ -37,7 +37,8 @@ struct jump_table {
 	bool used;	       /* it may have entries */
 	bool unlogged;	       /* and such that are not logged */
 	uint32_t logged;       /* more than LOG_MAX: some were not logged */
-	uint64_t touched[HOST_PAGES / 64];
+	uint64_t touched[HOST_PAGES / 64]; /* of the first way */
+	uint64_t second[HOST_PAGES / 64];  /* of the second: where nothing was put, nothing is looked for, so that it takes no memory */
 	uint64_t pages[(1 << PAGES_BITS) / 64]; /* hashed, of 4 KiB */
 	uint64_t large;	       /* the others by large_bit */
 	uint64_t in_log[JUMPS / 64];
@@ -92,9 +93,27 @@ void jumps_finish(struct cpu *c)
 
 /* --- one table --- */
 
+static bool host_page_bit(const uint64_t *set, unsigned i)
+{
+	return set[i / ENTRIES_IN_PAGE / 64] >> (i / ENTRIES_IN_PAGE % 64) & 1;
+}
+
+static void set_host_page_bit(uint64_t *set, unsigned i)
+{
+	set[i / ENTRIES_IN_PAGE / 64] |= 1ull << (i / ENTRIES_IN_PAGE % 64);
+}
+
+static void way_clear(struct jump_way *w, unsigned i)
+{
+	w->neg_rip[i] = i ? 0 : JUMP_NONE;
+}
+
+/* Both ways. */
 static void entry_clear(struct jump_table *t, unsigned i)
 {
-	t->cache->neg_rip[i] = i ? 0 : JUMP_NONE;
+	way_clear(&t->cache->way[0], i);
+	if (host_page_bit(t->second, i))
+		way_clear(&t->cache->way[1], i);
 }
 
 static unsigned page_hash(uint64_t linear)
@@ -119,10 +138,23 @@ static bool pages_may_have(const struct jump_table *t, uint64_t linear)
 static void table_is_empty(struct jump_table *t)
 {
 	tlb_set_bytes(t->touched, 0, sizeof(t->touched));
+	tlb_set_bytes(t->second, 0, sizeof(t->second));
 	tlb_set_bytes(t->pages, 0, sizeof(t->pages));
 	t->large = 0;
 	t->logged = 0;
 	t->used = t->unlogged = false;
+}
+
+static void way_drop_all(struct jump_way *way, const uint64_t *touched)
+{
+	for (unsigned w = 0; w < HOST_PAGES / 64; w++)
+		for (uint64_t m = touched[w]; m; m &= m - 1) {
+			unsigned page = w * 64 + (unsigned)__builtin_ctzll(m);
+
+			tlb_set_bytes(&way->neg_rip[page * ENTRIES_IN_PAGE], 0, FRAME_SIZE);
+		}
+	if (touched[0] & 1)
+		way_clear(way, 0);
 }
 
 static void table_drop_logged(struct jump_table *t);
@@ -135,14 +167,9 @@ static void table_drop_all(struct jump_table *t)
 		table_drop_logged(t);
 		return;
 	}
-	for (unsigned w = 0; w < HOST_PAGES / 64; w++)
-		for (uint64_t m = t->touched[w]; m; m &= m - 1) {
-			unsigned page = w * 64 + (unsigned)__builtin_ctzll(m);
-
-			tlb_set_bytes(&t->cache->neg_rip[page * ENTRIES_IN_PAGE], 0, FRAME_SIZE);
-		}
+	way_drop_all(&t->cache->way[0], t->touched);
+	way_drop_all(&t->cache->way[1], t->second);
 	tlb_set_bytes(t->in_log, 0, sizeof(t->in_log));
-	entry_clear(t, 0);
 	table_is_empty(t);
 }
 
@@ -172,6 +199,7 @@ static void pages_note(struct jump_table *t, uint64_t linear, unsigned kind)
 
 static void table_set(struct jump_table *t, uint64_t rip, uint64_t code, bool logged)
 {
+	struct jump_way *first = &t->cache->way[0], *second = &t->cache->way[1];
 	unsigned i = rip & (JUMPS - 1);
 
 	if (!logged)
@@ -184,9 +212,21 @@ static void table_set(struct jump_table *t, uint64_t rip, uint64_t code, bool lo
 			t->logged++;
 	}
 	t->used = true;
-	t->touched[i / ENTRIES_IN_PAGE / 64] |= 1ull << (i / ENTRIES_IN_PAGE % 64);
-	t->cache->neg_rip[i] = -rip;
-	t->cache->code[i] = code;
+	set_host_page_bit(t->touched, i);
+	if (first->neg_rip[i] > JUMP_NONE && first->neg_rip[i] != -rip) {
+		set_host_page_bit(t->second, i);
+		second->neg_rip[i] = first->neg_rip[i];
+		second->code[i] = first->code[i];
+	}
+	first->neg_rip[i] = -rip;
+	first->code[i] = code;
+}
+
+static void entry_drop_of_page(struct jump_table *t, unsigned i, uint64_t page)
+{
+	for (unsigned w = 0; w < 2; w++)
+		if ((!w || host_page_bit(t->second, i)) && !((-t->cache->way[w].neg_rip[i] ^ page) >> FRAME_SHIFT))
+			way_clear(&t->cache->way[w], i);
 }
 
 static void table_drop_page(struct jump_table *t, uint64_t linear)
@@ -202,16 +242,10 @@ static void table_drop_page(struct jump_table *t, uint64_t linear)
 	if (!pages_may_have(t, linear))
 		return;
 	for (unsigned i = first; i < first + FRAME_SIZE; i++)
-		if (!((-t->cache->neg_rip[i] ^ linear) >> FRAME_SHIFT))
-			entry_clear(t, i);
+		entry_drop_of_page(t, i, linear);
 	/* An instruction that began in the page before, too. */
-	linear -= FRAME_SIZE;
-	for (unsigned k = 1; k < INSN_BYTES_MAX; k++) {
-		unsigned i = (first - k) & (JUMPS - 1);
-
-		if (!((-t->cache->neg_rip[i] ^ linear) >> FRAME_SHIFT))
-			entry_clear(t, i);
-	}
+	for (unsigned k = 1; k < INSN_BYTES_MAX; k++)
+		entry_drop_of_page(t, (first - k) & (JUMPS - 1), linear - FRAME_SIZE);
 }
 
 /* --- the set --- */
@@ -235,8 +269,10 @@ void jumps_select(struct cpu *c, unsigned space)
 		s->space = space;
 	}
 	if (t->mode != mode) {
-		if (t->mode == MODE_NONE)
-			entry_clear(t, 0);
+		if (t->mode == MODE_NONE) {
+			way_clear(&t->cache->way[0], 0);
+			way_clear(&t->cache->way[1], 0);
+		}
 		table_drop_all(t);
 		t->mode = mode;
 	}
@@ -278,8 +314,9 @@ void jumps_forget(struct cpu *c, uint64_t rip)
 	struct jump_table *t = c->t.jump_set->now;
 	unsigned i = rip & (JUMPS - 1);
 
-	if (t && t->cache->neg_rip[i] + rip == 0)
-		entry_clear(t, i);
+	for (unsigned w = 0; t && w < 2; w++)
+		if (t->cache->way[w].neg_rip[i] + rip == 0)
+			way_clear(&t->cache->way[w], i);
 }
 
 void jumps_drop(struct cpu *c, int space, bool global)

@@ -74,14 +74,20 @@ struct slot_pages {
  * neg_rip + rip == 0; code is where the far entry runs. Memory full of zeroes is an empty table but for entry 0, which would answer for
  * address 0: an empty entry 0 has JUMP_NONE.
  *
+ * Code is as often as not 64 KiB from other code that is as hot: so there are two ways. Blocks look in the first; who misses there finds what was
+ * put out of it in the second, and exchanges them (entry.c).
+ *
  * A table is aligned to its size, and named by an eighth of its address: so a MOV of the low 16 bits of RIP makes of that the
- * eighth of the address of neg_rip[rip & 0xffff].
+ * eighth of the address of way[0].neg_rip[rip & 0xffff].
  */
 enum { JUMPS = 1 << 16 };
 #define JUMP_NONE 1ull /* of address ~0, which looks elsewhere */
-struct jump_cache {
+struct jump_way {
 	uint64_t neg_rip[JUMPS];
 	uint64_t code[JUMPS];
+};
+struct jump_cache {
+	struct jump_way way[2];
 };
 static inline uint64_t jump_cache_name(const struct jump_cache *j) { return (uint64_t)(uintptr_t)j >> 3; }
 
@@ -176,6 +182,7 @@ struct cpu_translate {
 	/* For filling slots in translated code (entry.c, hot.c) */
 	struct slot_site *sites; /* = tr->sites */
 	uint64_t code_base;	 /* = tr->rx */
+	struct exit_point *exit_points; /* = tr->exits */
 	struct slot_pages *slot_pages;
 	uint32_t *slot_log[2];	 /* of slots with pages that are not global, and with such that are */
 	uint32_t slot_logged[2]; /* how many are in each */
