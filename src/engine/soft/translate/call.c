@@ -66,16 +66,15 @@ static const struct tblock *crossing_for(struct cpu *c, uint64_t rip, uint64_t k
 	unsigned kind = page[1] ? mmu_page_kind(c, next) : 0;
 	const struct tblock *b;
 
+	translate_vector_save(c); /* the decoder is not compiled without vector registers */
 	if (insn_decode(page[0] + key % FRAME_SIZE, next - rip, (enum insn_mode)c->mode, &(struct insn){ 0 }) != DECODE_MORE)
 		return NULL;
 	second = page[1] ? (uint64_t)(page[1] - c->ram_host) >> FRAME_SHIFT : FRAME_NONE;
 	if (second == FRAME_NONE || second == c->fetch_frame)
 		return NULL;
 	b = cache_find_crossing(c->t.tr, key, translate_mode(c), second);
-	if (!b) {
-		translate_vector_save(c);
+	if (!b)
 		b = translate_crossing(c, rip, key, translate_mode(c), second, page);
-	}
 	if (b)
 		jumps_set_crossing(c, rip, b->far_code, kind);
 	return b;
