@@ -215,7 +215,7 @@ static bool memory_masked(const struct dt_case *c, uint16_t id, unsigned opsize,
  * pushes frame pointers below rSP before it probes the new top of the stack (SDM vol. 2, ENTER), PUSHA
  * pushes register after register, and a CALL on AMD before it looks at the target's limit.
  */
-static bool faulted_stores_allowed(const struct insn *in, const struct dt_result *n)
+bool stores_before_fault(const struct insn *in)
 {
 	switch (in->id) {
 	case INSN_ID_ENTER:
@@ -223,7 +223,7 @@ static bool faulted_stores_allowed(const struct insn *in, const struct dt_result
 	case INSN_ID_CALL:
 	case INSN_ID_CALL_IND:
 	case INSN_ID_CALL_FAR:
-	case INSN_ID_CALL_FAR_IND: return n->vector != EXC_BP;
+	case INSN_ID_CALL_FAR_IND: return true;
 	default: return false;
 	}
 }
@@ -421,7 +421,7 @@ bool compare_results(const struct dt_case *c, const struct dt_result *native, co
 	} else {
 		compare_fp(&r, n, s);
 	}
-	if (!faulted_stores_allowed(&in, native))
+	if (native->vector == EXC_BP || !stores_before_fault(&in))
 		compare_memory(&r, c, &in, native, soft);
 	if (native->code_hash != soft->code_hash)
 		differ(&r, "  the code pages differ\n");

@@ -233,6 +233,8 @@ bool compare_results(const struct dt_case *c, const struct dt_result *native, co
 		     size_t len);
 /* The instruction that ended a case, or its last one; zero when it is illegal. */
 void ending_instruction(const struct dt_case *c, const struct dt_result *n, struct insn *in);
+/* What is below rSP is not compared when it faults. */
+bool stores_before_fault(const struct insn *in);
 
 /* --- exclude.c --- */
 /* NULL, or why this case is not a fair one: host and model are known to differ. */

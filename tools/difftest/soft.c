@@ -409,12 +409,12 @@ static const uint8_t *live_memory(uint64_t la)
 	return gpa < RAM_SIZE ? side[DT_INTERP].ram->host + gpa : NULL;
 }
 
-/* Why the instruction that @one stands at may not be compared. */
-static const char *unfair_now(struct dt_case *one)
+/* Why the instruction that @one stands at, @in, may not be compared. */
+static const char *unfair_now(struct dt_case *one, struct insn *in)
 {
 	unsigned n = 0;
-	struct insn in;
 
+	in->id = INSN_ID_NONE;
 	for (; n < INSN_BYTES_MAX; n++) {
 		const uint8_t *p = live_memory(one->in.rip + n);
 
@@ -424,26 +424,27 @@ static const char *unfair_now(struct dt_case *one)
 	}
 	if (one->mode == INSN_MODE64 && (one->in.rip & ~0xfffull) == 0xffffffffff600000)
 		return "a call of the host kernel's vsyscall page";
-	if (insn_decode(one->bytes, n, one->mode, &in) <= 0)
+	if (insn_decode(one->bytes, n, one->mode, in) <= 0)
 		return NULL;
-	if (in.id != INSN_ID_INT3 && !runs_natively(&opcode_table[in.row]))
+	if (in->id != INSN_ID_INT3 && !runs_natively(&opcode_table[in->row]))
 		return "an instruction that is not run natively";
-	one->row = in.row;
+	one->row = in->row;
 	one->has_ea = false;
-	if ((in.flags & INSN_MEM) && memory_size(&in))
-		find_ea(one, &in);
-	return compare_excluded(one, &in);
+	if ((in->flags & INSN_MEM) && memory_size(in))
+		find_ea(one, in);
+	return compare_excluded(one, in);
 }
 
 enum { STEPS_MAX = 1000000 }; /* some 200 ms */
 
-static const char *unfair_step(const struct dt_case *c)
+static const char *unfair_step(const struct dt_case *c, const struct dt_result *native)
 {
 	static const struct engine_debug stepping = { .step = true };
 	struct side *v = &side[DT_INTERP];
 	struct dt_result ignored;
 	struct dt_case one = *c;
 	const char *why = NULL;
+	struct insn in = { 0 };
 
 	prepare(v, c);
 	v->cpu->debug = &stepping;
@@ -454,10 +455,12 @@ static const char *unfair_step(const struct dt_case *c)
 		memcpy(one.seg, v->cpu->seg, sizeof(one.seg));
 		one.mode = (enum insn_mode)v->cpu->mode;
 		one.code = one.in.rip;
-		why = unfair_now(&one);
+		why = unfair_now(&one, &in);
 		if (!why)
 			cpu_run(v->cpu);
 	}
+	if (!why && native->code_hash && native->vector != EXC_BP && stores_before_fault(&in))
+		why = "an instruction that the block made itself may have stored before its fault";
 	gen_live_memory = NULL;
 	v->cpu->debug = NULL;
 	debug_rearm(v->cpu);
@@ -469,7 +472,7 @@ const char *soft_excuse(const struct dt_case *c, enum dt_tier tier, const struct
 {
 	static struct dt_result exact;
 	static char ignored[16384];
-	const char *why = unfair_step(c);
+	const char *why = unfair_step(c, native);
 
 	if (why || tier != DT_TRANSLATE || !(c->stores_code || native->code_hash) || !side[tier].dead_flags)
 		return why;
