@@ -110,6 +110,17 @@ static void read_exit_point(struct cpu *c)
 		c->flags = t->flags;
 }
 
+/* What emits code may use vector registers, and the block under way counts on the guest's being there. */
+static void ask_about_site(struct cpu *c)
+{
+	unsigned there = c->t.vector;
+
+	translate_vector_save(c);
+	site_is_hot(c, c->t.exit_slot);
+	if (there)
+		translate_vector_load(c, there);
+}
+
 /* Runs from @code until something is to be done outside. RIP is right again then, the vector state may be in the registers. */
 static enum translate_next enter(struct cpu *c, const uint8_t *code)
 {
@@ -139,7 +150,7 @@ static enum translate_next enter(struct cpu *c, const uint8_t *code)
 			code = site_fill(c, &next);
 			break;
 		case EXIT_HOT:
-			site_is_hot(c, t->exit_slot);
+			ask_about_site(c);
 			code = site_fill(c, &next);
 			break;
 		case EXIT_STACK:
