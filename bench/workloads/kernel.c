@@ -133,7 +133,7 @@ const struct workload kernel_workloads[] = {
 	{ "kernel", "fork-exit", fork_exit, 400, NULL },     { "kernel", "fork-exec", fork_exec, 120, NULL },
 	{ "kernel", "page-fault", page_faults, 30, NULL },   { "kernel", "mmap", mappings, 15000, NULL },
 	{ "kernel", "signal", signals, 40000, NULL },
-	{ "kernel", "file", files, 480, NULL },
-	{ "kernel", "tcp", tcp, 25, NULL },
+	{ "kernel", "file", files, 1350, NULL },
+	{ "kernel", "tcp", tcp, 70, NULL },
 	{ 0 },
 };
