@@ -182,8 +182,6 @@ void slots_finish(struct cpu *c);
  * crosses a page, or (@store) the frame holds code: then nothing has changed.
  */
 bool slot_fill(struct cpu *c, uint32_t n, uint64_t linear, uint32_t size, bool store);
-/* Whether the TLB has an entry that translated code may use for such an access inside one page. */
-bool slot_ready(struct cpu *c, uint64_t linear, uint32_t size, bool store);
 /* Grows whenever slots, windows or tags are dropped that code in the middle of a block may rely on. */
 uint64_t slots_dropped(const struct cpu *c);
 /* The stack window for [rsp + lo, rsp + hi): sets bias, stack_base. False as above. Only pages that may be stored to. */

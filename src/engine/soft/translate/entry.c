@@ -211,7 +211,7 @@ static void emit_slot(struct code *c, bool store)
  */
 static void emit_fill(struct translator *tr, struct code *c, bool store, bool plain)
 {
-	uint8_t *miss, *hot, *near;
+	uint8_t *miss, *hot, *near, *far;
 
 	asm_store(c, 4, HOST_CPU(t.exit_slot), T1);
 	fill_registers(c, true);
@@ -226,7 +226,7 @@ static void emit_fill(struct translator *tr, struct code *c, bool store, bool pl
 	emit_tlb_lookup(c, RCX, RDX, store);
 	asm_alu_rm(c, ALU_CMP, 8, RCX, host_at(T1, offsetof(struct slot_site, room)));
 	miss = asm_jcc(c, 7);
-	/* The next page, or the one before, is no sign of a site that goes to and fro. */
+	/* The next page, or the one before, is no sign of a site that goes to and fro, but of the contrary. */
 	asm_mov(c, 8, RCX, T0);
 	asm_alu_rm(c, ALU_SUB, 8, RCX, slot_at(RAX, offsetof(struct slot, base)));
 	asm_alu_ri(c, ALU_ADD, 8, RCX, FRAME_SIZE);
@@ -234,7 +234,10 @@ static void emit_fill(struct translator *tr, struct code *c, bool store, bool pl
 	near = asm_jcc(c, 2);
 	asm_alu_mi(c, ALU_SUB, 4, host_at(T1, offsetof(struct slot_site, left)), 1);
 	hot = asm_jcc(c, 8);
+	far = asm_jmp(c);
 	asm_link(near, c->p);
+	asm_alu_mi(c, ALU_ADD, 4, host_at(T1, offsetof(struct slot_site, left)), 1);
+	asm_link(far, c->p);
 	emit_slot(c, store);
 	emit_log(c);
 	asm_load(c, 4, RCX, host_at(T1, offsetof(struct slot_site, resume)));

@@ -1,38 +1,46 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Sites that miss their slots often: loads through pointers to everywhere. Filling a slot costs more than a look into the TLB, so the
- * branch that is taken on a miss is made to lead to code that does that look each time:
+ * branch that is taken on a miss is made to lead to code that looks there, and leaves the slot alone:
  *
  *	add  T0, slot.base		; (SITE_PLAIN) the linear address again
  *	entry T1 = tlb + hash(T0)
  *	xor  T0, entry.tag
  *	cmp  T0, 4096 - size
  *	ja   miss			; fills the TLB, or leaves to the interpreter
+ *	cmp  slot.last, T1		; twice in a row: the slot is filled (entry.c)
+ *	je   fill
+ *	mov  slot.last, T1
  *	mov  T1, entry.host		; T0 is the offset in the page: [T0 + T1]
  *	jmp  resume
  *
- * or T1 = entry.addend where the operand is [base + T1 + disp]. Where the operand looks for it in the slot (SITE_SLOT) the addend is put there;
- * the slot stays empty. What a hit proves is said in entry.c.
+ * or T1 = entry.addend where the operand is [base + T1 + disp]. Where the operand looks for it in the slot (SITE_SLOT) the addend is put there,
+ * and the slot is empty until it is filled. What a hit proves is said in entry.c. slot.last is a guess at what comes next, no more.
  *
- * How often: C is asked after SITE_MISSES misses that were not to a neighbour. If they came faster than HOT_CYCLES apart, they had
- * better not have been.
+ * How often: C is asked after SITE_MISSES misses more to elsewhere than to a neighbour. A site that takes longer than HOT_CYCLES from one to the next is not
+ * worth the room.
  */
 #include "engine/soft/translate/emit.h"
 
 #include "engine/soft/mmu/mmu.h"
 
-enum { HOT_CYCLES = 300, HOT_BYTES = 192 };
+enum { HOT_CYCLES = 4000, HOT_BYTES = 256 };
 
 static struct host_mem slot_field(uint32_t n, size_t field)
 {
 	return host_cpu(offsetof(struct cpu, slot) + (size_t)n * sizeof(struct slot) + field);
 }
 
+static struct host_mem tag(unsigned entry, bool store)
+{
+	return host_at(entry, store ? offsetof(struct tlb_entry, store) : offsetof(struct tlb_entry, read));
+}
+
 static void emit_hot(struct translator *tr, struct code *c, uint32_t n)
 {
 	const struct slot_site *s = &tr->sites[n];
 	bool store = s->flags & SITE_STORE, plain = s->flags & SITE_PLAIN;
-	uint8_t *miss;
+	uint8_t *miss, *again;
 
 	if (s->flags & SITE_SAVED)
 		emit_flags_home(c);
@@ -41,15 +49,21 @@ static void emit_hot(struct translator *tr, struct code *c, uint32_t n)
 	emit_tlb_lookup(c, T0, T1, store);
 	asm_alu_ri(c, ALU_CMP, 8, T0, (int32_t)s->room);
 	miss = asm_jcc(c, 7);
+	asm_alu_rm(c, ALU_CMP, 4, T1, slot_field(n, offsetof(struct slot, last)));
+	again = asm_jcc(c, 4);
+	asm_store(c, 4, slot_field(n, offsetof(struct slot, last)), T1);
 	asm_load(c, 8, T1, host_at(T1, plain ? offsetof(struct tlb_entry, addend) : offsetof(struct tlb_entry, host)));
 	if (s->flags & SITE_SLOT) {
-		/* Its slot may be filled on a vCPU that has run it before. */
 		asm_store_imm(c, 8, slot_field(n, offsetof(struct slot, limit)), 0);
 		asm_store(c, 8, slot_field(n, offsetof(struct slot, addend)), T1);
 	}
 	asm_link(asm_jmp(c), tr->rw + s->resume);
+	asm_link(again, c->p);
+	asm_alu_rm(c, ALU_XOR, 8, T0, tag(T1, store));
+	asm_mov_imm(c, T1, n);
+	asm_link(asm_jmp(c), tr->rw + tr->fill[store][0]);
 	asm_link(miss, c->p);
-	asm_alu_rm(c, ALU_XOR, 8, T0, host_at(T1, store ? offsetof(struct tlb_entry, store) : offsetof(struct tlb_entry, read)));
+	asm_alu_rm(c, ALU_XOR, 8, T0, tag(T1, store));
 	asm_mov_imm(c, T1, n);
 	asm_link(asm_jmp(c), tr->rw + tr->hot_miss);
 }
@@ -91,5 +105,5 @@ void site_is_hot(struct cpu *c, uint32_t n)
 		pthread_mutex_unlock(&tr->lock);
 	}
 	s->since = now;
-	s->left = SITE_MISSES;
+	s->left = s->flags & SITE_HOT ? INT32_MAX : SITE_MISSES; /* a hot one's slot is filled for good reason */
 }

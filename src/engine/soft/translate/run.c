@@ -32,7 +32,7 @@ static const uint8_t *site_fill(struct cpu *c, enum translate_next *next)
 {
 	struct cpu_translate *t = &c->t;
 	const struct slot_site *s = &t->sites[t->exit_slot];
-	bool store = s->flags & SITE_STORE, hot = s->flags & SITE_HOT;
+	bool store = s->flags & SITE_STORE;
 	bool sure = !(s->flags & SITE_GROUP); /* that it will be stored to */
 	uint64_t dropped = slots_dropped(c), last = t->exit_value + s->size - 1;
 
@@ -43,7 +43,7 @@ static const uint8_t *site_fill(struct cpu *c, enum translate_next *next)
 	t->fills++;
 	if (mmu_try_fill(c, t->exit_value, store, sure) &&
 	    (t->exit_value >> FRAME_SHIFT == last >> FRAME_SHIFT || mmu_try_fill(c, last, store, sure)) &&
-	    (hot ? slot_ready(c, t->exit_value, s->size, store) : slot_fill(c, t->exit_slot, t->exit_value, s->size, store)) &&
+	    slot_fill(c, t->exit_slot, t->exit_value, s->size, store) &&
 	    slots_dropped(c) == dropped)
 		return t->tr->rx + s->retry;
 	t->fill_misses++;

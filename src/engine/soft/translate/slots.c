@@ -224,11 +224,6 @@ static const struct tlb_entry *tlb_ask(struct cpu *c, uint64_t linear, bool stor
 	return e;
 }
 
-bool slot_ready(struct cpu *c, uint64_t linear, uint32_t size, bool store)
-{
-	return size <= FRAME_SIZE - (linear & (FRAME_SIZE - 1)) && tlb_ask(c, linear, store);
-}
-
 static void enter(struct cpu *c, uint32_t n, uint64_t linear, unsigned kind)
 {
 	unsigned global = kind & TLB_GLOBAL;

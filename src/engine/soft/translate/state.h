@@ -34,7 +34,7 @@ struct slot {
 	uint8_t store; /* it allows stores */
 	uint8_t kind;  /* TLB_*: of the page */
 	uint8_t pages; /* of 4 KiB; means nothing in a slot of a larger page that is only for loads */
-	uint8_t unused[4];
+	uint32_t last; /* hot.c */
 };
 enum { SLOTS_MAX = 1 << 18 };
 enum { SLOT_LOG = 1, SLOT_LOG_GLOBAL = 2 };
@@ -43,7 +43,7 @@ enum { SLOT_LOG = 1, SLOT_LOG_GLOBAL = 2 };
 struct slot_site {
 	uint64_t room;	  /* 4096 - size */
 	uint32_t size;	  /* of the access */
-	int32_t left;	  /* misses to another place than the next page, until C is asked what to do about them */
+	int32_t left;	  /* misses to another place than the next page, less those to it, until C is asked what to do about them */
 	uint64_t since;	  /* host TSC when it was asked last */
 	uint32_t retry;	  /* offset in the area: where the address is computed */
 	uint32_t resume;  /* where a hit goes on: T1 is the addend, T0 the linear address */
@@ -57,7 +57,7 @@ enum {
 	SITE_SAVED = 4, /* t.flags and save_rax have what the host's flags do not */
 	SITE_PLAIN = 8, /* on a miss T0 is the linear address less slot.base; else the linear address */
 	SITE_SLOT = 32, /* what is behind the check takes slot.addend, and not T0 and T1 */
-	SITE_HOT = 16,  /* it looks in the TLB itself (hot.c); its slot stays empty */
+	SITE_HOT = 16,  /* it looks in the TLB itself (hot.c) */
 };
 
 /* Which pages may be shown by slots, by some bits of their numbers: a byte each, 0 or 1 (slots.c). */
