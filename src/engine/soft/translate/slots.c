@@ -22,8 +22,8 @@
  * changes. A window is part of a page, or of two that lie side by side in host memory. Wherever a window is, [stack_base,
  * stack_base + 4096) is mapped memory of the guest's that may be stored to.
  *
- * Two frames lie side by side as neighbours in RAM, or in an area of the vCPU's own where pairs of frames are mapped again. A mapping of
- * a frame is true for ever; what shows a pair goes when its place is given to another.
+ * Two frames lie side by side as neighbours in RAM, or in an area of the vCPU's own where frames are mapped again, in strips that grow by a frame
+ * as it is asked for behind the last. A mapping of a frame is true for ever; what shows a part of a strip goes when its place is given to another.
  *
  * All of it belongs to the vCPU's thread, or to the one that has stopped the world. Code that is left in the middle of a block, for
  * a slot or a window, is gone on with there only if nothing was dropped meanwhile (slots_dropped): what an earlier check has found must still hold.
@@ -38,10 +38,14 @@
 enum {
 	LARGE_SHIFT = TLB_LARGE_SHIFT,
 	BLOCK_FRAMES = 16,
-	PAIRS = 4096,
-	PAIRS_OF_VM = 16384, /* two mappings each, of some 65,000 that a process can have */
+	STRIP_FRAMES = 8,
+	STRIPS = 2048,
+	STRIPS_OF_VM = 4096, /* of STRIP_FRAMES mappings, of some 65,000 that a process can have */
+	STRIP_PROBES = 4,
+	STRIP_SIZE = STRIP_FRAMES * FRAME_SIZE,
+	AREA_FRAMES = STRIPS * STRIP_FRAMES,
+	PAIRS = 8192,
 	PAIR_TRIES = 4, /* pairs of frames are mapped when they were asked for so often */
-	PAIR_SIZE = 2 * FRAME_SIZE,
 	WINDOW_SIZE = FRAME_SIZE,
 	SCAN_MAX = 256,
 };
@@ -54,11 +58,10 @@ struct window {
 	uint64_t bias, base;
 };
 
-/* Two frames that were asked for together, and those that are mapped in this place. */
+/* Two frames that were asked for together, how often, and where in the area they may be. */
 struct frame_pair {
-	uint32_t frame[2], wanted[2];
-	uint32_t tries;
-	bool mapped;
+	uint32_t frame[2];
+	uint32_t tries, at;
 };
 
 struct slot_book {
@@ -66,9 +69,11 @@ struct slot_book {
 	uint32_t log[2][SLOTS_MAX];
 	uint64_t dropped;
 	struct window window[VIEW_COUNT];
-	struct frame_pair pair[PAIRS];
-	uint8_t *pair_area;
-	unsigned pairs; /* that this vCPU may have */
+	struct frame_pair pair[PAIRS]; /* by hash, in sets of two */
+	uint8_t *area;
+	uint32_t frame[AREA_FRAMES]; /* what is mapped there: 1 + its number, or 0 */
+	uint32_t tail[PAIRS];	     /* hashed by frame: where the last of a strip may be */
+	unsigned strips;	     /* that this vCPU may have */
 };
 
 /* --- making and ending --- */
@@ -86,12 +91,12 @@ int slots_init(struct cpu *c)
 
 	if (k == MAP_FAILED)
 		return -ENOMEM;
-	k->pair_area = mmap(NULL, PAIRS * PAIR_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (k->pair_area == MAP_FAILED) {
+	k->area = mmap(NULL, AREA_FRAMES * (size_t)FRAME_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (k->area == MAP_FAILED) {
 		munmap(k, sizeof(*k));
 		return -ENOMEM;
 	}
-	k->pairs = PAIRS_OF_VM / c->vm->count < PAIRS ? PAIRS_OF_VM / c->vm->count : PAIRS;
+	k->strips = STRIPS_OF_VM / c->vm->count < STRIPS ? STRIPS_OF_VM / c->vm->count : STRIPS;
 	c->t.book = k;
 	c->t.slots = c->slot;
 	c->t.slot_pages = &k->pages;
@@ -105,7 +110,7 @@ int slots_init(struct cpu *c)
 void slots_finish(struct cpu *c)
 {
 	if (c->t.book) {
-		munmap(c->t.book->pair_area, PAIRS * PAIR_SIZE);
+		munmap(c->t.book->area, AREA_FRAMES * (size_t)FRAME_SIZE);
 		munmap(c->t.book, sizeof(*c->t.book));
 	}
 	c->t.book = NULL;
@@ -129,65 +134,118 @@ static uint32_t frame_at(const struct cpu *c, uint64_t host)
 
 /* --- frames side by side --- */
 
-/* The frame whose bytes are at @host, also in the area of pairs. */
+/* Where @host is in the area, in frames; AREA_FRAMES or more: elsewhere. */
+static uint64_t place_of(const struct slot_book *k, uint64_t host)
+{
+	return (host - (uint64_t)(uintptr_t)k->area) >> FRAME_SHIFT;
+}
+
+/* The frame whose bytes are at @host, also in the area. */
 static uint32_t frame_behind(const struct cpu *c, uint64_t host)
 {
 	const struct slot_book *k = c->t.book;
-	uint64_t in_area = host - (uint64_t)(uintptr_t)k->pair_area;
+	uint64_t at = place_of(k, host);
 
-	if (in_area < PAIRS * PAIR_SIZE)
-		return k->pair[in_area / PAIR_SIZE].frame[in_area / FRAME_SIZE % 2];
-	return frame_at(c, host);
+	return at < AREA_FRAMES ? k->frame[at] - 1 : frame_at(c, host);
 }
 
-/* What is mapped at @at is about to be another pair. */
-static void pair_hide(struct cpu *c, const uint8_t *at)
+static bool in_strip(const struct slot_book *k, uint64_t host, unsigned strip)
+{
+	return place_of(k, host) / STRIP_FRAMES == strip;
+}
+
+/* Strip @n is about to be another's. */
+static void strip_clear(struct cpu *c, unsigned n)
 {
 	struct slot_book *k = c->t.book;
-	uint64_t area = (uint64_t)(uintptr_t)at;
 
+	if (!k->frame[n * STRIP_FRAMES])
+		return;
 	k->dropped++;
 	for (unsigned v = 0; v < VIEW_COUNT; v++)
-		if (k->window[v].base - area < PAIR_SIZE)
+		if (in_strip(k, k->window[v].base, n))
 			k->window[v].valid = false;
 	for (unsigned log = 0; log < 2; log++)
 		for (uint32_t i = 0; i < c->t.slot_logged[log]; i++) {
 			struct slot *s = &c->slot[c->t.slot_log[log][i]];
 
-			if (s->limit && s->base + s->addend - area < PAIR_SIZE)
+			if (s->limit && in_strip(k, s->base + s->addend, n))
 				s->limit = 0;
 		}
+	for (unsigned i = 0; i < STRIP_FRAMES; i++)
+		k->frame[n * STRIP_FRAMES + i] = 0;
 	window_select(c);
+}
+
+static unsigned frame_hash(uint32_t a, uint32_t b)
+{
+	return (unsigned)((a * 0x9e3779b97f4a7c15ull + b * 0xc2b2ae3d27d4eb4full) >> 40);
+}
+
+/* Maps @frame at @at in the area, where nothing was, as the last of its strip. */
+static bool area_map(struct cpu *c, uint32_t at, uint32_t frame)
+{
+	struct slot_book *k = c->t.book;
+
+	if (mmap(k->area + (size_t)at * FRAME_SIZE, FRAME_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE | MAP_POPULATE,
+		 c->vm->ram->fds.ram, (off_t)((uint64_t)frame << FRAME_SHIFT)) == MAP_FAILED)
+		return false;
+	k->frame[at] = frame + 1;
+	k->tail[frame_hash(frame, 0) % PAIRS] = at;
+	return true;
+}
+
+/* Maps @a and @b side by side: where a strip ends with @a, or in one of their own. AREA_FRAMES: there is no memory. */
+static uint32_t area_add(struct cpu *c, uint32_t a, uint32_t b)
+{
+	struct slot_book *k = c->t.book;
+	uint32_t at = k->tail[frame_hash(a, 0) % PAIRS];
+	unsigned first = frame_hash(a, b) % k->strips, n = first;
+
+	if (k->frame[at] == a + 1 && at % STRIP_FRAMES != STRIP_FRAMES - 1 && !k->frame[at + 1])
+		return area_map(c, at + 1, b) ? at : AREA_FRAMES;
+	for (unsigned i = 0; i < STRIP_PROBES && k->frame[n * STRIP_FRAMES]; i++)
+		n = (first + i + 1) % k->strips;
+	if (k->frame[n * STRIP_FRAMES])
+		n = first;
+	strip_clear(c, n);
+	at = n * STRIP_FRAMES;
+	return area_map(c, at, a) && area_map(c, at + 1, b) ? at : AREA_FRAMES;
+}
+
+/* The record of @a and @b: it takes the place of one that was asked for less often. */
+static struct frame_pair *pair_of(struct slot_book *k, uint32_t a, uint32_t b)
+{
+	struct frame_pair *set = &k->pair[frame_hash(a, b) % PAIRS & ~1u], *p;
+
+	for (unsigned i = 0; i < 2; i++)
+		if (set[i].frame[0] == a && set[i].frame[1] == b)
+			return &set[i];
+	p = &set[set[1].tries < set[0].tries];
+	*p = (struct frame_pair){ .frame = { a, b } };
+	return p;
 }
 
 /* Where frames @a and @b lie side by side in host memory; NULL: nowhere yet. */
 static uint8_t *pair_host(struct cpu *c, uint32_t a, uint32_t b)
 {
 	struct slot_book *k = c->t.book;
-	unsigned i = (unsigned)((a * 0x9e3779b97f4a7c15ull + b * 0xc2b2ae3d27d4eb4full) >> 40) % k->pairs;
-	struct frame_pair *p = &k->pair[i];
-	uint8_t *at = k->pair_area + i * PAIR_SIZE;
+	struct frame_pair *p;
 
 	if (b == a + 1)
 		return c->ram_host + ((uint64_t)a << FRAME_SHIFT);
-	if (p->wanted[0] != a || p->wanted[1] != b)
-		*p = (struct frame_pair){ .frame = { p->frame[0], p->frame[1] }, .wanted = { a, b }, .mapped = p->mapped };
-	if (p->mapped && p->frame[0] == a && p->frame[1] == b)
-		return at;
-	if (++p->tries < PAIR_TRIES)
-		return NULL;
-	p->tries = 0;
-	if (p->mapped)
-		pair_hide(c, at);
-	p->mapped = false;
-	for (unsigned n = 0; n < 2; n++) {
-		p->frame[n] = p->wanted[n];
-		if (mmap(at + n * FRAME_SIZE, FRAME_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE | MAP_POPULATE,
-			 c->vm->ram->fds.ram, (off_t)((uint64_t)p->frame[n] << FRAME_SHIFT)) == MAP_FAILED)
+	p = pair_of(k, a, b);
+	if (k->frame[p->at] != a + 1 || k->frame[p->at + 1] != b + 1 || p->at % STRIP_FRAMES == STRIP_FRAMES - 1) {
+		uint32_t at;
+
+		if (++p->tries < PAIR_TRIES)
 			return NULL;
+		at = area_add(c, a, b);
+		if (at == AREA_FRAMES)
+			return NULL;
+		p->at = at;
 	}
-	p->mapped = true;
-	return at;
+	return k->area + (size_t)p->at * FRAME_SIZE;
 }
 
 /* --- filling --- */
@@ -269,10 +327,48 @@ static bool block_ready(struct cpu *c, const struct tlb_entry *e, struct piece *
 	return true;
 }
 
-/* The page of @linear, which is @e's, and the next; and what follows those in linear addresses and in RAM, as far as the TLB knows it. */
+/* The TLB's entry for @page, if it is of the frame at @at in the area. */
+static const struct tlb_entry *entry_at(struct cpu *c, uint64_t page, bool store, uint64_t at)
+{
+	const struct slot_book *k = c->t.book;
+	const struct tlb_entry *e = k->frame[at] ? tlb_ask(c, page, store) : NULL;
+
+	return e && frame_at(c, e->host) + 1 == k->frame[at] ? e : NULL;
+}
+
+static void piece_takes(struct piece *p, const struct tlb_entry *e)
+{
+	p->kind = (uint8_t)((p->kind & e->kind & TLB_GLOBAL) | ((p->kind | e->kind) & TLB_LARGE));
+	p->pages++;
+	p->bytes += FRAME_SIZE;
+}
+
+/* What lies around @p, two pages at @at in the area, as it does there. */
+static void widen_in_strip(struct cpu *c, uint64_t at, bool store, struct piece *p)
+{
+	const struct tlb_entry *e;
+
+	for (uint64_t i = at + 2; i % STRIP_FRAMES; i++) {
+		uint64_t page = p->base + p->bytes;
+
+		e = page ? entry_at(c, page, store, i) : NULL;
+		if (!e)
+			break;
+		piece_takes(p, e);
+	}
+	for (uint64_t i = at; i % STRIP_FRAMES && p->base; i--) {
+		e = entry_at(c, p->base - FRAME_SIZE, store, i - 1);
+		if (!e)
+			break;
+		p->base -= FRAME_SIZE;
+		piece_takes(p, e);
+	}
+}
+
+/* The page of @linear, which is @e's, and the next; and what lies around those in linear addresses and beside them, as far as the TLB knows it. */
 static bool two_ready(struct cpu *c, uint64_t linear, bool store, const struct tlb_entry *e, struct piece *p)
 {
-	uint64_t page = linear & ~(uint64_t)(FRAME_SIZE - 1);
+	uint64_t page = linear & ~(uint64_t)(FRAME_SIZE - 1), at;
 	const struct tlb_entry *next = tlb_ask(c, page + FRAME_SIZE, store);
 	const uint8_t *host;
 
@@ -281,14 +377,19 @@ static bool two_ready(struct cpu *c, uint64_t linear, bool store, const struct t
 	host = pair_host(c, frame_at(c, e->host), frame_at(c, next->host));
 	if (!host)
 		return false;
-	*p = (struct piece){ .base = page, .addend = (uint64_t)(uintptr_t)host - page, .kind = (uint8_t)e->kind };
-	do {
-		p->kind = (uint8_t)((p->kind & next->kind & TLB_GLOBAL) | ((p->kind | next->kind) & TLB_LARGE));
-		p->pages = (page - p->base) / FRAME_SIZE + 2;
-		page += FRAME_SIZE;
-		next = p->pages < BLOCK_FRAMES && page + FRAME_SIZE > page ? tlb_ask(c, page + FRAME_SIZE, store) : NULL;
-	} while (next && next->addend == p->addend);
-	p->bytes = p->pages * FRAME_SIZE;
+	*p = (struct piece){ .base = page, .addend = (uint64_t)(uintptr_t)host - page, .kind = (uint8_t)e->kind, .pages = 1, .bytes = FRAME_SIZE };
+	piece_takes(p, next);
+	at = place_of(c->t.book, (uint64_t)(uintptr_t)host);
+	if (at < AREA_FRAMES) {
+		widen_in_strip(c, at, store, p);
+		return true;
+	}
+	while (p->pages < BLOCK_FRAMES && p->base + p->bytes) {
+		next = tlb_ask(c, p->base + p->bytes, store);
+		if (!next || next->addend != p->addend)
+			break;
+		piece_takes(p, next);
+	}
 	return true;
 }
 
