@@ -2,7 +2,7 @@
 /*
  * The code cache: its area, its blocks, and what makes them invalid. cache.h has the rules.
  *
- * The area is a memfd mapped twice, writable here and executable there. Offset 0 is never code. Blocks, their
+ * The area is shared memory mapped twice, writable here and executable there. Offset 0 is never code. Blocks, their
  * points and the records of links are arenas that are filled in one direction and emptied together with the area.
  *
  * Instructions that other vCPUs may be running are only changed within 8 aligned bytes, in one store: a
@@ -20,9 +20,6 @@
 
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25
-#endif
-#ifndef MFD_EXEC
-#define MFD_EXEC 0x10u
 #endif
 
 enum {
@@ -63,48 +60,42 @@ static void release(void *p, size_t size)
 		munmap(p, size);
 }
 
-/* Large pages of the host can show it as far as it is a multiple of them. */
-static void *area_map(int fd, uint32_t size, int prot)
+/*
+ * Room for @size bytes: as far as that is a multiple of large pages of the host, these can show it. A child of fork would share the area and disagree
+ * about what is in it: who maps something here sees to that.
+ */
+static uint8_t *area_reserve(size_t size)
 {
-	size_t room = size < LARGE ? size : size + (size_t)LARGE, before;
+	size_t room = size < LARGE ? size : size + LARGE, before;
 	uint8_t *p = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (p == MAP_FAILED)
 		return NULL;
 	before = size < LARGE ? 0 : -(uintptr_t)p & (LARGE - 1);
-	if (mmap(p + before, size, prot, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd, 0) == MAP_FAILED) {
-		munmap(p, room);
-		return NULL;
-	}
 	if (before)
 		munmap(p, before);
 	if (room - before - size)
 		munmap(p + before + size, room - before - size);
-	p += before;
-	/* A child of fork would share the area and disagree about what is in it. */
-	madvise(p, size, MADV_DONTFORK);
-	return p;
+	return p + before;
 }
 
+/* Shared memory without a file: a mapping with a file's name would keep perf(1) from looking into the map of its symbols. */
 static int area_create(struct translator *tr, uint32_t size)
 {
-	int fd = memfd_create("subring-code", MFD_CLOEXEC | MFD_EXEC), r = 0;
+	uint8_t *rw = area_reserve(size), *rx = area_reserve(size);
 
-	if (fd < 0 && errno == EINVAL) /* kernels before 6.3 do not know MFD_EXEC */
-		fd = memfd_create("subring-code", MFD_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	if (ftruncate(fd, size)) {
-		r = -errno;
-	} else {
-		tr->rw = area_map(fd, size, PROT_READ | PROT_WRITE);
-		tr->rx = area_map(fd, size, PROT_READ | PROT_EXEC);
-		if (!tr->rw || !tr->rx)
-			r = -ENOMEM;
-	}
-	close(fd);
 	tr->size = size;
-	return r;
+	tr->rw = rw;
+	tr->rx = rx;
+	if (!rw || !rx ||
+	    mmap(rw, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED ||
+	    mremap(rw, 0, size, MREMAP_MAYMOVE | MREMAP_FIXED, rx) == MAP_FAILED) /* of length 0: the same pages once more */
+		return -ENOMEM;
+	if (mprotect(rx, size, PROT_READ | PROT_EXEC))
+		return -errno;
+	madvise(rw, size, MADV_DONTFORK);
+	madvise(rx, size, MADV_DONTFORK);
+	return 0;
 }
 
 /* Every array, its member and its number of elements, for making and freeing them. */

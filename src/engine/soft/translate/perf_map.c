@@ -40,14 +40,28 @@ static void line(FILE *f, const struct translator *tr, uint32_t from, uint32_t t
 	fprintf(f, "%" PRIxPTR " %" PRIx32 " ", (uintptr_t)(tr->rx + from), to - from);
 }
 
+/* Each ends where the next one in memory begins. */
 void perf_map_trampolines(FILE *f, const struct translator *tr)
 {
-	line(f, tr, tr->enter, tr->leave);
-	fputs("subring:enter\n", f);
-	line(f, tr, tr->leave, tr->fault);
-	fputs("subring:leave\n", f);
-	line(f, tr, tr->fault, tr->common_end);
-	fputs("subring:fault\n", f);
+	const struct {
+		const char *name;
+		uint32_t at;
+	} routine[] = {
+		{ "enter", tr->enter },	      { "leave", tr->leave },	       { "fault", tr->fault },		   { "jump-miss", tr->jump_miss },
+		{ "exit", tr->exit },	      { "exit-rcx", tr->exit_rcx },    { "fill-load", tr->fill[0][0] },	   { "fill-load-plain", tr->fill[0][1] },
+		{ "fill-store", tr->fill[1][0] }, { "fill-store-plain", tr->fill[1][1] }, { "hot-miss", tr->hot_miss },
+	};
+	enum { ROUTINES = sizeof(routine) / sizeof(routine[0]) };
+
+	for (unsigned i = 0; i < ROUTINES; i++) {
+		uint32_t end = tr->common_end;
+
+		for (unsigned k = 0; k < ROUTINES; k++)
+			if (routine[k].at > routine[i].at && routine[k].at < end)
+				end = routine[k].at;
+		line(f, tr, routine[i].at, end);
+		fprintf(f, "subring:%s\n", routine[i].name);
+	}
 }
 
 void perf_map_block(FILE *f, const struct translator *tr, const struct tblock *b, const struct symbols *symbols)
