@@ -5,6 +5,7 @@
  */
 #include "cmd/checks.h"
 #include "cmd/cmd.h"
+#include "engine/cpu_model.h"
 #include "engine/engine.h"
 #include "engine/kvm/kvm.h"
 #include "machine/machine.h"
@@ -108,6 +109,24 @@ static bool os_keeps_avx(void)
 
 static bool auto_is_kvm; /* check_auto_engine, which comes first, has found out */
 
+/* In short: whether AVX-512 is there, and how many other features. Saved VMs that have them go on only on such hosts. */
+static const char *what_host_adds(void)
+{
+	static char text[64];
+	struct cpu_model host, v3;
+	struct error err = { 0 };
+	unsigned n = 0;
+
+	if (cpu_model_parse("host", &host, &err) || cpu_model_parse(NULL, &v3, &err))
+		return "nothing";
+	for (unsigned i = 0; i < FEAT_COUNT; i++)
+		n += cpu_model_has(&host, i) && !cpu_model_has(&v3, i);
+	if (!n)
+		return "nothing";
+	snprintf(text, sizeof(text), "%u more%s (not portable)", n, cpu_model_has(&host, FEAT_AVX512F) ? ", AVX-512 among them" : "");
+	return text;
+}
+
 static void look_features(struct finding *f)
 {
 	char list[200] = "";
@@ -120,7 +139,7 @@ static void look_features(struct finding *f)
 	if (!os_keeps_avx() && n < sizeof(list))
 		snprintf(list + n, sizeof(list) - n, " xcr0.avx");
 	if (!*list) {
-		found(f, FINDING_OK, "x86-64-v3, aes, pclmulqdq, rdrand, rdseed, adx, sha");
+		found(f, FINDING_OK, "x86-64-v3, aes, pclmulqdq, rdrand, rdseed, adx, sha; --cpu host adds %s", what_host_adds());
 		return;
 	}
 	/* Engine kvm gives its guests what there is. */

@@ -6,9 +6,11 @@
  *   name   as typed after --cpu and as messages have it: QEMU's names where it has one
  *   kind   ALWAYS: every 64-bit processor has it, or the engines cannot do without; COMPUTED: the same, but the
  *          CPU's state decides whether CPUID shows it; MODEL: all models have it, "-name" removes it; OPTION: only the
- *          richest model has it, "+name" adds it
+ *          richest model has it, "+name" adds it; HOST: it runs natively or not at all: "host" has it where the host has,
+ *          and "+name" adds it there
  *   needs  the feature without which this one cannot be
- *   leaf, reg, bit  where CPUID has it (SDM vol. 2, CPUID); 0xd stands for its sub-leaf 1, 7 for its sub-leaf 0
+ *   leaf, reg, bit  where CPUID has it (SDM vol. 2, CPUID); 0xd stands for its sub-leaf 1, 7 for its
+ *          sub-leaf 0, 0x10007 for sub-leaf 1 of 7
  *
  * The rows of the instruction table and the tables of MSRs, CR4, EFER and XCR0 refer to these numbers.
  */
@@ -58,6 +60,26 @@
 	FEATURE(SEP, "sep", MODEL, BASE, 1, EDX, 11)                                                       \
 	FEATURE(PKU, "pku", OPTION, XSAVE, 7, ECX, 3)                                                      \
 	FEATURE(MONITOR, "monitor", OPTION, BASE, 1, ECX, 3)                                               \
+	/* instructions that only some hosts have */                                                       \
+	FEATURE(GFNI, "gfni", HOST, BASE, 7, ECX, 8)                                                       \
+	FEATURE(VAES, "vaes", HOST, AVX2, 7, ECX, 9)                                                       \
+	FEATURE(VPCLMULQDQ, "vpclmulqdq", HOST, AVX2, 7, ECX, 10)                                          \
+	FEATURE(CLFLUSHOPT, "clflushopt", HOST, BASE, 7, EBX, 23)                                          \
+	FEATURE(CLWB, "clwb", HOST, BASE, 7, EBX, 24)                                                      \
+	FEATURE(AVX_VNNI, "avx-vnni", HOST, AVX2, 0x10007, EAX, 4)                                         \
+	FEATURE(AVX512F, "avx512f", HOST, AVX2, 7, EBX, 16)                                                \
+	FEATURE(AVX512DQ, "avx512dq", HOST, AVX512F, 7, EBX, 17)                                           \
+	FEATURE(AVX512IFMA, "avx512ifma", HOST, AVX512F, 7, EBX, 21)                                       \
+	FEATURE(AVX512CD, "avx512cd", HOST, AVX512F, 7, EBX, 28)                                           \
+	FEATURE(AVX512BW, "avx512bw", HOST, AVX512F, 7, EBX, 30)                                           \
+	FEATURE(AVX512VL, "avx512vl", HOST, AVX512F, 7, EBX, 31)                                           \
+	FEATURE(AVX512VBMI, "avx512vbmi", HOST, AVX512BW, 7, ECX, 1)                                       \
+	FEATURE(AVX512VBMI2, "avx512-vbmi2", HOST, AVX512BW, 7, ECX, 6)                                    \
+	FEATURE(AVX512VNNI, "avx512-vnni", HOST, AVX512F, 7, ECX, 11)                                      \
+	FEATURE(AVX512BITALG, "avx512-bitalg", HOST, AVX512BW, 7, ECX, 12)                                 \
+	FEATURE(AVX512VPOPCNTDQ, "avx512-vpopcntdq", HOST, AVX512F, 7, ECX, 14)                            \
+	FEATURE(AVX512BF16, "avx512-bf16", HOST, AVX512BW, 0x10007, EAX, 5)                                \
+	FEATURE(AVX512VP2INTERSECT, "avx512-vp2intersect", HOST, AVX512F, 7, EDX, 8)                       \
 	/* paging */                                                                                       \
 	FEATURE(PSE, "pse", ALWAYS, BASE, 1, EDX, 3)                                                       \
 	FEATURE(PSE36, "pse36", MODEL, BASE, 1, EDX, 17)                                                   \

@@ -2,6 +2,7 @@
 /* The list of CPU models, and models that the user has changed. */
 #include "engine/cpu_model.h"
 
+#include <cpuid.h>
 #include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -19,12 +20,21 @@ const struct cpu_feature_info cpu_feature_list[FEAT_COUNT] = {
 };
 
 /* What each model of the list has, by its id. */
-#define ALL_FEATURES (((feature_set)1 << FEAT_COUNT) - 1)
+#define IS_ALWAYS 0
+#define IS_COMPUTED 0
+#define IS_MODEL 0
+#define IS_OPTION 0
+#define IS_HOST 1
+#define IF_HOST(id, n, k, on, l, r, b) | (feature_set)IS_##k << FEAT_##id
+#define HOST_FEATURES ((feature_set)0 CPU_FEATURES(IF_HOST))
+#define ALL_FEATURES ((((feature_set)1 << FEAT_COUNT) - 1) & ~HOST_FEATURES)
 
 /* psABI x86-64-v3 and what docs/cpu-model.md adds to it */
 #define WHAT_v3 .features = ALL_FEATURES & ~(BIT(PKU) | BIT(PKS) | BIT(LA57) | BIT(MONITOR))
-/* everything that the engine knows */
+/* everything that the engine knows, whatever the host */
 #define WHAT_max .features = ALL_FEATURES
+/* cpu_model_parse adds what the host has */
+#define WHAT_host WHAT_v3
 
 #define DEFINE(id, words) \
 	static const struct cpu_model model_##id = { .name = #id, .help = words, .text = #id, WHAT_##id };
@@ -42,6 +52,33 @@ const struct cpu_model *cpu_model_find(const char *name)
 			return *m;
 	}
 	return NULL;
+}
+
+/* --- what the host has --- */
+
+feature_set cpu_model_host_features(void)
+{
+	unsigned leaf7[4] = { 0 }, leaf71[4] = { 0 }, a, b, c, d, low = 0, high = 0;
+	feature_set have = 0;
+
+	__cpuid(1, a, b, c, d);
+	(void)a, (void)b, (void)d;
+	if (c >> 27 & 1) /* OSXSAVE */
+		__asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+	if (__get_cpuid_count(7, 0, &leaf7[0], &leaf7[1], &leaf7[2], &leaf7[3]) && leaf7[0])
+		__get_cpuid_count(7, 1, &leaf71[0], &leaf71[1], &leaf71[2], &leaf71[3]);
+	for (unsigned f = FEAT_BASE + 1; f < FEAT_COUNT; f++) {
+		const struct cpu_feature_info *i = &cpu_feature_list[f];
+
+		if (i->kind == FEATURE_HOST && (i->leaf == 7 ? leaf7 : leaf71)[i->reg] >> i->bit & 1)
+			have |= (feature_set)1 << f;
+	}
+	/* What moves the registers about takes these for granted. */
+	if (!(have & BIT(AVX512BW)) || !(have & BIT(AVX512DQ)) || !(have & BIT(AVX512VL)))
+		have &= ~BIT(AVX512F); /* settle() takes what needs it */
+	if ((low & (XCR0_AVX512 | XCR0_AVX | XCR0_SSE)) != (XCR0_AVX512 | XCR0_AVX | XCR0_SSE))
+		have &= ~BIT(AVX512F);
+	return have;
 }
 
 /* --- "MODEL,-FEATURE,+FEATURE" --- */
@@ -111,6 +148,7 @@ static int unknown_model(const char *typed, size_t len, struct error *err)
 static int not_a_change(char sign, const char *typed, size_t len, struct error *err)
 {
 	char less[CPU_MODEL_TEXT_MAX], more[64];
+	unsigned f = find_feature(typed, len);
 
 	list_features(less, sizeof(less), FEATURE_MODEL);
 	list_features(more, sizeof(more), FEATURE_OPTION);
@@ -118,6 +156,9 @@ static int not_a_change(char sign, const char *typed, size_t len, struct error *
 		return error_set(err, -EINVAL, STATUS_USAGE, "cannot understand \"%.*s\" after the CPU model",
 				 "-FEATURE takes a feature away, +FEATURE adds one of: %s", "write it as in --cpu v3,-x2apic,+pku",
 				 (int)len, typed, more);
+	if (sign == '+' && f < FEAT_COUNT && cpu_feature_list[f].kind == FEATURE_HOST)
+		return error_set(err, -ENOTSUP, STATUS_HOST, "cannot add %s to a CPU model", "%s",
+				 "use a host that has it, or leave it out", cpu_feature_list[f].name, "this host's processor does not have it");
 	if (sign == '+')
 		return error_set(err, -EINVAL, STATUS_USAGE, "cannot add \"%.*s\" to a CPU model", "what can be added is: %s",
 				 "leave it out: what else a CPU model can have it has", (int)len, typed, more);
@@ -132,8 +173,9 @@ static int read_change(const char *word, size_t len, struct changes *c, struct e
 	unsigned f = len > 1 ? find_feature(word + 1, len - 1) : FEAT_COUNT;
 	const struct cpu_feature_info *info = &cpu_feature_list[f < FEAT_COUNT ? f : FEAT_BASE];
 	feature_set bit;
+	bool addable = info->kind == FEATURE_OPTION || (info->kind == FEATURE_HOST && cpu_model_host_features() >> f & 1);
 
-	if ((sign != '-' && sign != '+') || f == FEAT_COUNT || (sign == '+' && info->kind != FEATURE_OPTION))
+	if ((sign != '-' && sign != '+') || f == FEAT_COUNT || (sign == '+' && !addable))
 		return not_a_change(sign, sign == '-' || sign == '+' ? word + 1 : word, sign == '-' || sign == '+' ? len - 1 : len, err);
 	if (sign == '-' && (info->kind == FEATURE_ALWAYS || info->kind == FEATURE_COMPUTED))
 		return error_set(err, -EINVAL, STATUS_USAGE, "cannot take %s from a CPU model", "%s",
@@ -173,6 +215,7 @@ static void write_text(struct cpu_model *m, const struct cpu_model *from)
 int cpu_model_parse(const char *text, struct cpu_model *out, struct error *err)
 {
 	struct changes c = { 0 };
+	feature_set natural = 0;
 	const struct cpu_model *from = NULL;
 	size_t len = text ? strcspn(text, ",") : 0;
 
@@ -193,12 +236,16 @@ int cpu_model_parse(const char *text, struct cpu_model *out, struct error *err)
 		if (r)
 			return r;
 	}
+	if (from == &model_host) {
+		from = &model_v3;
+		natural = cpu_model_host_features();
+	}
 	*out = *from;
-	out->features = settle((from->features | c.more) & ~c.less);
+	out->features = settle((from->features | natural | c.more) & ~c.less);
 	for (unsigned f = 0; f < FEAT_COUNT; f++)
 		if (c.more & ~out->features & (feature_set)1 << f)
-			return error_set(err, -EINVAL, STATUS_USAGE, "cannot add %s to that CPU model", "it needs %s, which is taken away",
-					 "leave one of the two out", cpu_feature_list[f].name,
+			return error_set(err, -EINVAL, STATUS_USAGE, "cannot add %s to that CPU model", "it needs %s, which is not there",
+					 "add that, too, or leave it out", cpu_feature_list[f].name,
 					 cpu_feature_list[cpu_feature_list[f].needs].name);
 	write_text(out, from);
 	return 0;

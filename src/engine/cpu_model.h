@@ -23,7 +23,8 @@
  */
 #define CPU_MODELS(FIRST, NEXT)                                                                            \
 	FIRST(v3, "the x86-64-v3 level with AES, SHA and the like")                                        \
-	NEXT(max, "v3 with 5-level paging, protection keys and MONITOR")
+	NEXT(max, "v3 with 5-level paging, protection keys and MONITOR")                                           \
+	NEXT(host, "v3 with what else this host executes, such as AVX-512; its state goes on only where all of that is")
 /* "v3, the default: ...; max: ...", a string literal for help texts */
 #define CPU_MODEL_FIRST_TEXT(id, help) #id ", the default: " help
 #define CPU_MODEL_NEXT_TEXT(id, help)  "; " #id ": " help
@@ -56,9 +57,13 @@ extern const struct cpu_model *const cpu_models[];
 /* The list's model called @name (NULL: the default), or NULL. */
 const struct cpu_model *cpu_model_find(const char *name);
 
+/* Of FEATURE_HOST, what this host has, as bits of cpu_model.features. */
+unsigned __int128 cpu_model_host_features(void);
+
 /*
  * The model that @text describes: a name of the list (NULL: the default), then ",-FEATURE" for each one to be taken away, with all
- * that needs it, and ",+FEATURE" for each option. -EINVAL for anything else; @err lists what there is.
+ * that needs it, and ",+FEATURE" for each option or feature of this host. "host" is v3 with all of the latter, and is written out so: a
+ * text that a VM was saved with means the same on any host, or cannot be had there. -EINVAL for anything else; @err lists what there is.
  */
 int cpu_model_parse(const char *text, struct cpu_model *out, struct error *err);
 
@@ -71,7 +76,7 @@ struct cpu_feature_info {
 	uint32_t leaf; /* 0: FEAT_BASE, which has no bit */
 };
 
-enum cpu_feature_kind { FEATURE_ALWAYS, FEATURE_COMPUTED, FEATURE_MODEL, FEATURE_OPTION };
+enum cpu_feature_kind { FEATURE_ALWAYS, FEATURE_COMPUTED, FEATURE_MODEL, FEATURE_OPTION, FEATURE_HOST };
 enum cpuid_register { CPUID_EAX, CPUID_EBX, CPUID_ECX, CPUID_EDX };
 
 /* By enum cpu_feature. */
@@ -100,18 +105,23 @@ void cpuid_answer(const struct cpuid_view *v, uint32_t leaf, uint32_t subleaf, u
 
 /*
  * Bytes of the XSAVE area for the components in @mask; compacted or standard format (SDM vol. 1, 13.4.2
- * and 13.4.3). In the standard format PKRU is where processors with AVX-512 have it; in the
- * compacted one it follows AVX, or the header.
+ * and 13.4.3). In the standard format the components are where Intel's processors have them.
  */
 uint32_t xsave_size(uint64_t mask, bool compacted);
 enum {
 	XSAVE_LEGACY_SIZE = 512, XSAVE_HEADER_SIZE = 64,
 	XSAVE_AVX_OFFSET = 576, XSAVE_AVX_SIZE = 256,
+	/* AVX-512: opmasks, the upper halves of ZMM0-ZMM15, ZMM16-ZMM31; in the compacted format behind AVX, in one piece if all are there */
+	XSAVE_OPMASK_OFFSET = 1088, XSAVE_OPMASK_SIZE = 64,
+	XSAVE_ZMM_HI_OFFSET = 1152, XSAVE_ZMM_HI_SIZE = 512,
+	XSAVE_HI16_OFFSET = 1664, XSAVE_HI16_SIZE = 1024,
 	XSAVE_PKRU_OFFSET = 2688, XSAVE_PKRU_SIZE = 8, /* PKRU itself is the first four bytes */
 };
+/* Where component @bit (a bit of XCR0, AVX or behind it) of an image with the components @mask is. */
+uint32_t xsave_offset(uint64_t mask, uint64_t bit, bool compacted);
 static inline uint32_t xsave_pkru_offset(uint64_t mask, bool compacted)
 {
-	return compacted ? XSAVE_AVX_OFFSET + (mask & 4 ? XSAVE_AVX_SIZE : 0) : XSAVE_PKRU_OFFSET;
+	return xsave_offset(mask, 1 << 9, compacted);
 }
 
 /* CPUID leaf 1 EAX: family 6, model 0x36, stepping 1. */
@@ -121,20 +131,24 @@ enum { CPU_PHYS_BITS = 46 };
 /* The crystal of CPUID leaf 15H, which the local APIC's timer counts. */
 enum { CPU_CRYSTAL_HZ = 25000000 };
 /* XCR0; XCR0_V3 is what the interpreter keeps of every vCPU. */
-enum { XCR0_X87 = 1, XCR0_SSE = 2, XCR0_AVX = 4, XCR0_PKRU = 1 << 9, XCR0_V3 = 7 };
+enum {
+	XCR0_X87 = 1, XCR0_SSE = 2, XCR0_AVX = 4, XCR0_OPMASK = 1 << 5, XCR0_ZMM_HI = 1 << 6, XCR0_HI16_ZMM = 1 << 7,
+	XCR0_PKRU = 1 << 9, XCR0_V3 = 7, XCR0_AVX512 = XCR0_OPMASK | XCR0_ZMM_HI | XCR0_HI16_ZMM,
+};
 
 /* The bits that XCR0 can hold. */
 static inline uint64_t cpu_model_xcr0(const struct cpu_model *m)
 {
 	if (!cpu_model_has(m, FEAT_XSAVE))
 		return XCR0_X87;
-	return XCR0_X87 | XCR0_SSE | (cpu_model_has(m, FEAT_AVX) ? XCR0_AVX : 0) | (cpu_model_has(m, FEAT_PKU) ? XCR0_PKRU : 0);
+	return XCR0_X87 | XCR0_SSE | (cpu_model_has(m, FEAT_AVX) ? XCR0_AVX : 0) |
+	       (cpu_model_has(m, FEAT_AVX512F) ? XCR0_AVX512 : 0) | (cpu_model_has(m, FEAT_PKU) ? XCR0_PKRU : 0);
 }
 
 /* The components in struct vcpu_state's image; AVX is among them, be it there or not. */
 static inline uint64_t cpu_model_image(const struct cpu_model *m)
 {
-	return XCR0_V3 | (cpu_model_has(m, FEAT_PKU) ? XCR0_PKRU : 0);
+	return XCR0_V3 | (cpu_model_has(m, FEAT_AVX512F) ? XCR0_AVX512 : 0) | (cpu_model_has(m, FEAT_PKU) ? XCR0_PKRU : 0);
 }
 /* IA32_MISC_ENABLE bit 18: MONITOR is there and shown (SDM vol. 4, table 2-2). */
 #define MISC_ENABLE_MONITOR (1ull << 18)

@@ -104,11 +104,36 @@ static void leaf_b(const struct cpuid_view *v, uint32_t sub, uint32_t out[4])
 
 /* --- XSAVE (SDM vol. 1, 13.2 and 13.4) --- */
 
+/* Components with a place of their own, in order. None is aligned further by the compacted format. */
+static const struct {
+	uint32_t bit, offset, size;
+} components[] = {
+	{ XCR0_AVX, XSAVE_AVX_OFFSET, XSAVE_AVX_SIZE },
+	{ XCR0_OPMASK, XSAVE_OPMASK_OFFSET, XSAVE_OPMASK_SIZE },
+	{ XCR0_ZMM_HI, XSAVE_ZMM_HI_OFFSET, XSAVE_ZMM_HI_SIZE },
+	{ XCR0_HI16_ZMM, XSAVE_HI16_OFFSET, XSAVE_HI16_SIZE },
+	{ XCR0_PKRU, XSAVE_PKRU_OFFSET, XSAVE_PKRU_SIZE },
+};
+enum { COMPONENTS = sizeof(components) / sizeof(components[0]) };
+
+uint32_t xsave_offset(uint64_t mask, uint64_t bit, bool compacted)
+{
+	uint32_t at = XSAVE_LEGACY_SIZE + XSAVE_HEADER_SIZE;
+
+	for (unsigned i = 0; i < COMPONENTS; i++) {
+		if (components[i].bit == bit)
+			return compacted ? at : components[i].offset;
+		at += mask & components[i].bit ? components[i].size : 0;
+	}
+	return at;
+}
+
 uint32_t xsave_size(uint64_t mask, bool compacted)
 {
-	if (mask & XCR0_PKRU)
-		return xsave_pkru_offset(mask, compacted) + XSAVE_PKRU_SIZE;
-	return XSAVE_LEGACY_SIZE + XSAVE_HEADER_SIZE + (mask & XCR0_AVX ? XSAVE_AVX_SIZE : 0);
+	for (unsigned i = COMPONENTS; i-- > 0;)
+		if (mask & components[i].bit)
+			return xsave_offset(mask, components[i].bit, compacted) + components[i].size;
+	return XSAVE_LEGACY_SIZE + XSAVE_HEADER_SIZE;
 }
 
 static void leaf_d(const struct cpuid_view *v, uint32_t sub, uint32_t out[4])
@@ -125,17 +150,12 @@ static void leaf_d(const struct cpuid_view *v, uint32_t sub, uint32_t out[4])
 		put_features(v->model, 0xd, out);
 		out[EBX] = xsave_size(v->xcr0 | v->xss, true);
 		break;
-	case 2:
-		if (!cpu_model_has(v->model, FEAT_AVX))
-			break;
-		out[EAX] = XSAVE_AVX_SIZE;
-		out[EBX] = XSAVE_AVX_OFFSET;
-		break;
-	case 9:
-		if (!cpu_model_has(v->model, FEAT_PKU))
-			break;
-		out[EAX] = XSAVE_PKRU_SIZE;
-		out[EBX] = XSAVE_PKRU_OFFSET;
+	case 2 ... 31:
+		for (unsigned i = 0; i < COMPONENTS; i++)
+			if (components[i].bit == 1u << sub && (cpu_model_xcr0(v->model) >> sub & 1)) {
+				out[EAX] = components[i].size;
+				out[EBX] = components[i].offset;
+			}
 		break;
 	default: break;
 	}
@@ -204,6 +224,10 @@ static void basic(const struct cpuid_view *v, uint32_t leaf, uint32_t sub, uint3
 		out[ECX] = 3; /* extensions are enumerated; interrupts end MWAIT even when masked */
 		break;
 	case 7:
+		if (sub == 1)
+			put_features(v->model, 0x10007, out);
+		if (sub == 0 && (cpu_model_has(v->model, FEAT_AVX_VNNI) || cpu_model_has(v->model, FEAT_AVX512BF16)))
+			out[EAX] = 1; /* the highest sub-leaf */
 		if (sub == 0 && cpu_model_has(v->model, FEAT_PKU) && (v->cr4 & CR4_PKE))
 			out[ECX] |= 1u << 4; /* OSPKE */
 		break;

@@ -14,6 +14,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
@@ -40,9 +41,9 @@ EXPECTED_WARNINGS = [
 ]
 
 
-def boot(kernel, run, cpus=1, engine="soft", extra=(), cmdline="", timeout=TIMEOUT):
+def boot(kernel, run, cpus=1, engine="soft", extra=(), cmdline="", timeout=TIMEOUT, initrd=None):
     """Runs the test guest. Returns (status, console text)."""
-    initrd = INITRD_I386 if kernel in I386 else INITRD
+    initrd = initrd or (INITRD_I386 if kernel in I386 else INITRD)
     for f in (KERNEL[kernel], initrd):
         if not os.path.exists(f):
             raise Skip(f"no {f}: run make test-guest other-guests")
@@ -172,6 +173,43 @@ def case_pv():
         slept = float(up[1]) - float(up[0])
         yield f"{name}: a second lasts a second", None if 0.95 <= slept <= 1.6 else f"{slept} s"
         yield from check_dmesg(name, part(text, "dmesg") or "", wanted, unwanted)
+
+
+AVX512_INIT = """#!/bin/sh
+export PATH=/bin
+mount -t proc proc /proc
+echo "<<< avx512"
+avx512
+echo ">>> avx512"
+echo "<<< cpuinfo"
+grep -m 1 flags /proc/cpuinfo
+echo ">>> cpuinfo"
+poweroff -f
+"""
+
+
+def case_avx512():
+    """--cpu host: processes keep ZMM registers and opmasks over context switches and signals; v3 has none of it."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    program = os.path.join(GUESTS, "tests/guests/avx512")
+    with open("/proc/cpuinfo", encoding="ascii") as f:
+        if "avx512bw" not in f.read():
+            raise Skip("this host has no AVX-512")
+    if not os.path.exists(program):
+        raise Skip(f"no {program}: it could not be built")
+    with tempfile.TemporaryDirectory() as d:
+        init, initrd = os.path.join(d, "init"), os.path.join(d, "initrd.img")
+        with open(init, "w", encoding="ascii") as f:
+            f.write(AVX512_INIT)
+        subprocess.run([os.path.join(here, "../../guests/make-initramfs"), init, initrd, f"{program}=/bin/avx512"], check=True)
+        for cpu, engine, cpus, wanted in (("host", "soft", 2, "ok"), ("host", "soft,tier=interp", 1, "ok"),
+                                          ("v3", "soft", 1, "no AVX-512")):
+            name = f"--cpu {cpu}, {engine}, {cpus} vCPU"
+            status, text = boot("cloud", "", cpus, engine, ["--cpu", cpu], initrd=initrd)
+            said = (part(text, "avx512") or "").strip()
+            yield f"{name}: the program says '{wanted}'", None if (status, said) == (0, wanted) else f"status {status}\n{tail(text)}"
+            flags = (part(text, "cpuinfo") or "").split()
+            yield f"{name}: so does /proc/cpuinfo", None if ("avx512f" in flags) == (cpu == "host") else f"{flags}"
 
 
 class Shared:

@@ -40,7 +40,7 @@ static bool shown(enum cpu_feature f)
 {
 	const struct cpu_feature_info *i = &cpu_feature_list[f];
 
-	return leaf(i->leaf, i->leaf == 0xd)[i->reg] >> i->bit & 1;
+	return leaf(i->leaf == 0x10007 ? 7 : i->leaf, i->leaf == 0xd || i->leaf == 0x10007)[i->reg] >> i->bit & 1;
 }
 
 /* --- the text --- */

@@ -60,6 +60,27 @@ static unsigned legacy_bytes(uint8_t *b, const struct opcode *op, enum insn_mode
 	return n;
 }
 
+static unsigned evex_bytes(uint8_t *b, const struct opcode *op, enum insn_mode mode)
+{
+	static const uint8_t pp[] = { [PP_NONE] = 0, [PP_66] = 1, [PP_F3] = 2, [PP_F2] = 3 };
+	uint64_t x = rnd();
+	unsigned w = op->attr & OP_W0 ? 0 : op->attr & OP_W1 ? 1 : x & 1, ll = op->evex & EV_L2 ? 2 : op->attr & OP_L0 ? 0 : x >> 1 & 3;
+	unsigned vvvv = op->attr & OP_NOVVVV ? 0x1f : mode == INSN_MODE64 ? x >> 3 & 0x1f : 0x10 | (x >> 3 & 0xf);
+
+	b[0] = 0x62;
+	b[1] = (uint8_t)((mode == INSN_MODE64 ? x >> 8 & 0xf0 : 0xf0) | op->map);
+	b[2] = (uint8_t)(w << 7 | (vvvv & 0xf) << 3 | 4 | pp[op->pp & 3]);
+	b[3] = (uint8_t)(ll << 5 | (vvvv & 0x10) >> 1);
+	if (op->evex & EV_K)
+		b[3] |= x >> 16 & 7;
+	if ((op->evex & EV_Z) && b[3] & 7)
+		b[3] |= x >> 12 & 0x80;
+	if (op->evex & (EV_B | EV_ER | EV_SAE))
+		b[3] |= x >> 16 & 0x10;
+	b[4] = op->opcode;
+	return 5;
+}
+
 /* An instruction of row @row, if chance makes one that @mode has. */
 static bool make_guest(uint8_t b[32], unsigned row, enum insn_mode mode, bool mem, struct insn *in)
 {
@@ -73,7 +94,7 @@ static bool make_guest(uint8_t b[32], unsigned row, enum insn_mode mode, bool me
 		b[n++] = 0x67;
 	if (one_in(8))
 		b[n++] = segs[rnd() % sizeof(segs)];
-	n += op->attr & OP_VEX ? vex_bytes(b + n, op, mode) : legacy_bytes(b + n, op, mode, mem);
+	n += op->evex ? evex_bytes(b + n, op, mode) : op->attr & OP_VEX ? vex_bytes(b + n, op, mode) : legacy_bytes(b + n, op, mode, mem);
 	if (op->attr & OP_MODRM) {
 		uint64_t x = rnd();
 		unsigned reg = op->ext >= 0 ? (unsigned)op->ext : x & 7;
@@ -257,13 +278,14 @@ static const char *memory_differs(const struct insn *out, struct host_mem m)
 
 static const char *differs(const struct insn *in, const struct insn *out, const struct encode *e)
 {
-	enum { SAME = INSN_MEM | INSN_LOCK | INSN_VEX | INSN_L };
+	enum { SAME = INSN_MEM | INSN_LOCK | INSN_VEX | INSN_L | INSN_EVEX | INSN_L2 | INSN_B | INSN_Z };
 	const struct opcode *op = &opcode_table[in->row];
 	const char *what = row_differs(in, out, e);
 
 	if (what)
 		return what;
 	EXPECT(!((in->flags ^ out->flags) & SAME));
+	EXPECT(in->aaa == out->aaa);
 	EXPECT(!(out->flags & (INSN_REP | INSN_REPNE | INSN_MOFFS)));
 	if (shows_opsize(op)) {
 		for (unsigned i = 0; i < 4; i++)
@@ -433,7 +455,7 @@ static unsigned try_row(unsigned row, enum insn_mode mode, bool mem, unsigned *s
 		e = random_operands(&in);
 		what = try_one(&in, &e, g, mode, &yes);
 		*said += yes;
-		if (!what && !mem && in.id != INSN_ID_NOP) { /* the register operand made memory */
+		if (!what && !mem && in.id != INSN_ID_NOP && !(in.flags & INSN_EVEX)) { /* the register operand made memory */
 			in.flags |= INSN_MEM;
 			if (can_be_made_memory(&in))
 				what = try_one(&in, &e, g, mode, &yes);

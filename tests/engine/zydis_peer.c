@@ -33,6 +33,8 @@ static const struct {
 	{ INSN_ID_LEA, "an address, no access" },
 	{ INSN_ID_INVLPG, "an address, no access" },
 	{ INSN_ID_CLFLUSH, "checked as a load of one byte" },
+	{ INSN_ID_CLFLUSHOPT, "checked as a load of one byte" },
+	{ INSN_ID_CLWB, "checked as a load of one byte" },
 	{ INSN_ID_UD0, "never executed" },
 	{ INSN_ID_UD1, "never executed" },
 	{ INSN_ID_XSAVE, "the size of an XSAVE area follows from XCR0" },
@@ -72,7 +74,7 @@ static ZydisRegister zydis_gpr(unsigned n, unsigned size, bool high)
 
 static ZydisRegister zydis_vec(unsigned n, unsigned size)
 {
-	return ZydisRegisterEncode(size == 32 ? ZYDIS_REGCLASS_YMM : ZYDIS_REGCLASS_XMM, n);
+	return ZydisRegisterEncode(size == 64 ? ZYDIS_REGCLASS_ZMM : size == 32 ? ZYDIS_REGCLASS_YMM : ZYDIS_REGCLASS_XMM, n);
 }
 
 /* The register that operand @n names, or NONE when it is implicit. */
@@ -90,6 +92,10 @@ static ZydisRegister operand_register(const struct insn *in, unsigned n)
 	case OPND_U: return zydis_vec(in->rm, size);
 	case OPND_H: return zydis_vec(in->vvvv, size);
 	case OPND_L: return zydis_vec(in->is4, size);
+	case OPND_KG: return ZydisRegisterEncode(ZYDIS_REGCLASS_MASK, in->reg);
+	case OPND_KR:
+	case OPND_KM: return ZydisRegisterEncode(ZYDIS_REGCLASS_MASK, in->rm);
+	case OPND_KH: return ZydisRegisterEncode(ZYDIS_REGCLASS_MASK, in->vvvv);
 	case OPND_P: return ZydisRegisterEncode(ZYDIS_REGCLASS_MMX, in->reg);
 	case OPND_Q:
 	case OPND_N: return ZydisRegisterEncode(ZYDIS_REGCLASS_MMX, in->rm);
@@ -155,6 +161,12 @@ bool operands_agree(const struct insn *in, const ZydisDecodedInstruction *z, con
 
 		if (op->attr & OP_REPSTR)
 			return true;
+		if (o->encoding == ZYDIS_OPERAND_ENCODING_MASK) {
+			if (o->reg.value != ZydisRegisterEncode(ZYDIS_REGCLASS_MASK, in->aaa))
+				return false;
+			n--;
+			continue;
+		}
 		if (n >= 4 || op->opnd[n].kind == OPND_NONE)
 			return false;
 		switch (o->type) {

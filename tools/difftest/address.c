@@ -230,7 +230,7 @@ unsigned memory_size(const struct insn *in)
 	for (unsigned i = 0; i < 4; i++) {
 		unsigned k = opcode_table[in->row].opnd[i].kind;
 
-		if (k == OPND_E || k == OPND_M || k == OPND_W || k == OPND_Q || k == OPND_VM || k == OPND_X || k == OPND_Y)
+		if (k == OPND_E || k == OPND_M || k == OPND_W || k == OPND_Q || k == OPND_KM || k == OPND_VM || k == OPND_X || k == OPND_Y)
 			return insn_operand_size(in, i);
 	}
 	return 1;

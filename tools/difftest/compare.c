@@ -283,6 +283,9 @@ static void compare_fp(struct report *r, const struct dt_state *n, const struct 
 	if (n->mxcsr != s->mxcsr)
 		differ(r, "  mxcsr: host %08x soft %08x\n", n->mxcsr, s->mxcsr);
 	for (unsigned i = 0; i < 8; i++)
+		if (n->k[i] != s->k[i])
+			differ(r, "  k%u: host %016llx soft %016llx\n", i, (unsigned long long)n->k[i], (unsigned long long)s->k[i]);
+	for (unsigned i = 0; i < 8; i++)
 		if (memcmp(n->st[i], s->st[i], 10))
 			differ_bytes(r, "st", i, n->st[i], s->st[i], 10);
 	for (unsigned i = 0; i < 16; i++) {
@@ -290,6 +293,10 @@ static void compare_fp(struct report *r, const struct dt_state *n, const struct 
 			differ_bytes(r, "xmm", i, n->xmm[i], s->xmm[i], 16);
 		if (memcmp(n->ymm_hi[i], s->ymm_hi[i], 16))
 			differ_bytes(r, "ymm_hi", i, n->ymm_hi[i], s->ymm_hi[i], 16);
+		if (memcmp(n->zmm_hi[i], s->zmm_hi[i], 32))
+			differ_bytes(r, "zmm_hi", i, n->zmm_hi[i], s->zmm_hi[i], 32);
+		if (memcmp(n->hi16[i], s->hi16[i], 64))
+			differ_bytes(r, "zmm", i + 16, n->hi16[i], s->hi16[i], 64);
 	}
 }
 

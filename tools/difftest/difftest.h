@@ -85,7 +85,16 @@ struct dt_state {
 	uint8_t st[8][16];
 	uint8_t xmm[16][16];
 	uint8_t ymm_hi[16][16];
+	uint8_t zmm_hi[16][32], hi16[16][64]; /* zero where the model has no AVX-512 */
+	uint64_t k[8];
 };
+/* 16 bytes, @lane 0 to 3, of vector register @n, 0 to 31. */
+static inline uint8_t *dt_lane(struct dt_state *s, unsigned n, unsigned lane)
+{
+	if (n >= 16)
+		return s->hi16[n - 16] + 16 * lane;
+	return lane == 0 ? s->xmm[n] : lane == 1 ? s->ymm_hi[n] : s->zmm_hi[n] + 16 * (lane - 2);
+}
 
 struct dt_case {
 	uint64_t index;
@@ -131,12 +140,17 @@ static inline uint64_t cut(uint64_t v, unsigned size)
 	return size == 8 ? v : v & ((1ull << 8 * size) - 1);
 }
 
+/* The CPU model that engine soft has, and cases are made for. */
+extern struct cpu_model dt_model;
+void dt_model_default(void); /* "host", if nothing was chosen */
+
 /* --- gen.c, values.c, segments.c, address.c --- */
 struct dt_options {
 	uint64_t seed;
 	unsigned kinds; /* 1 << enum dt_kind; of single instructions and straight lines */
 	unsigned programs; /* the same, of programs */
 	const char *row; /* NULL: all */
+	bool avx512;	 /* only AVX-512's */
 	unsigned block; /* instructions a case, 1 to DT_BLOCK_MAX */
 	bool low_pages;
 };

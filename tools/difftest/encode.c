@@ -80,13 +80,54 @@ static void vex_prefix(struct enc *e, const struct opcode *op, enum insn_mode mo
 	enc_byte(e, w << 7 | (~*vvvv & 15) << 3 | l << 2 | pp);
 }
 
+/* As vex_prefix. Numbers of registers are any; b, z, aaa and L'L mostly such that the row takes them. */
+static void evex_prefix(struct enc *e, const struct opcode *op, enum insn_mode mode, int xb)
+{
+	unsigned w = op->attr & OP_W0 ? 0 : op->attr & OP_W1 ? 1 : below(2), b = 0, z = 0, aaa = 0, ll, vvvv;
+	unsigned rxb = mode != INSN_MODE64 ? 0 : xb < 0 ? below(8) : (below(2) << 2 | (unsigned)xb);
+	unsigned r2 = mode == INSN_MODE64 && op->opnd[0].kind != OPND_KG && op->opnd[0].kind != OPND_G ? below(2) : 0;
+	unsigned pp = op->pp == PP_66 ? 1 : op->pp == PP_F3 ? 2 : op->pp == PP_F2 ? 3 : 0;
+
+	if (op->opnd[0].kind == OPND_KG && !one_in(32))
+		rxb &= 3;
+	if (op->evex & (EV_B | EV_ER | EV_SAE))
+		b = one_in(4);
+	ll = op->attr & OP_L0 ? 0 : op->evex & EV_L2 ? 2 : op->attr & OP_L1 ? 1 + below(2) : below(3);
+	if (b && (op->evex & (EV_ER | EV_SAE)) && one_in(2))
+		ll = below(4);
+	if (op->evex & EV_K)
+		aaa = op->evex & EV_KREQ ? 1 + below(7) : below(8);
+	if ((op->evex & EV_Z) && aaa)
+		z = one_in(2);
+	vvvv = op->attr & OP_NOVVVV ? 0 : below(mode == INSN_MODE64 ? 32 : 8);
+	for (unsigned i = 0; i < 4; i++)
+		if (op->opnd[i].kind == OPND_VM)
+			vvvv = mode == INSN_MODE64 ? below(2) << 4 : 0;
+	if (one_in(100)) /* an illegal field now and then */
+		b ^= 1;
+	if (one_in(100))
+		z ^= 1;
+	if (one_in(100))
+		ll = below(4);
+	if (one_in(100))
+		vvvv = below(8);
+	if (one_in(100))
+		aaa = below(8);
+	enc_byte(e, 0x62);
+	enc_byte(e, (~rxb & 7) << 5 | (r2 ? 0 : 0x10) | op->map);
+	enc_byte(e, w << 7 | (~vvvv & 15) << 3 | 4 | pp);
+	enc_byte(e, z << 7 | ll << 5 | b << 4 | (vvvv & 16 ? 0 : 8) | aaa);
+}
+
 void enc_opcode(struct enc *e, const struct opcode *op, enum insn_mode mode, int xb)
 {
 	unsigned b = op->opcode, low = xb < 0 ? below(8) : (below(2) << 2 | (unsigned)xb);
 
 	if (op->attr & OP_PLUSR)
 		b |= below(8);
-	if (op->attr & OP_VEX) {
+	if (op->evex) {
+		evex_prefix(e, op, mode, xb);
+	} else if (op->attr & OP_VEX) {
 		unsigned vvvv;
 
 		vex_prefix(e, op, mode, xb, &vvvv);

@@ -52,6 +52,8 @@ static bool spans_canonical_end(const struct dt_case *c, const struct insn *in)
 	if ((in->id == INSN_ID_MASKMOVDQU || in->id == INSN_ID_VMASKMOVDQU || in->id == INSN_ID_MASKMOVQ) &&
 	    canonical(c->in.gpr[RDI]) != canonical(c->in.gpr[RDI] + 15))
 		return true;
+	if (in->aaa && c->has_ea && canonical(c->ea) != canonical(c->ea + 63))
+		return true;
 	return operand_in_parts(in) && c->has_ea && canonical(c->ea) != canonical(c->ea + 107);
 }
 
@@ -100,15 +102,14 @@ static bool near_4g(const struct dt_case *c, unsigned seg, uint64_t offset, uint
 /* Whether an element of a gather touches the last bytes of the 4 GiB. */
 static bool gather_wraps_4g(const struct dt_case *c, const struct insn *in)
 {
-	bool quad = in->id == INSN_ID_VPGATHERQD || in->id == INSN_ID_VPGATHERQQ || in->id == INSN_ID_VGATHERQPS ||
-		    in->id == INSN_ID_VGATHERQPD;
+	bool quad = opcode_table[in->row].opcode & 1;
 	uint32_t base = in->base < 16 ? (uint32_t)c->in.gpr[in->base] : 0;
 
-	for (unsigned at = 0; at < 32; at += quad ? 8 : 4) {
-		const uint8_t *x = at < 16 ? c->in.xmm[in->index] + at : c->in.ymm_hi[in->index] + at - 16;
+	for (unsigned at = 0; at < 64; at += quad ? 8 : 4) {
+		struct dt_state in_state = c->in;
 		uint32_t index;
 
-		memcpy(&index, x, 4);
+		memcpy(&index, dt_lane(&in_state, in->index, at / 16) + at % 16, 4);
 		if (base + (index << in->scale) + (uint32_t)in->disp > 0xffffffffu - 8)
 			return true;
 	}
@@ -133,7 +134,7 @@ static bool wraps_4g(const struct dt_case *c, const struct insn *in)
 
 	if (c->mode == INSN_MODE64)
 		return false;
-	if (op->opnd[1].kind == OPND_VM)
+	if (op->opnd[0].kind == OPND_VM || op->opnd[1].kind == OPND_VM)
 		return gather_wraps_4g(c, in);
 	if (c->has_ea && ends_at_4g(&c->seg[in->seg]) && (uint32_t)element_offset(c, in) > 0xffffffffu - 512)
 		return true;
@@ -289,6 +290,8 @@ static bool spans_limit(const struct dt_case *c, const struct insn *in)
 
 	if (c->mode != INSN_MODE64 && opcode_table[in->row].implicit & IMPL_RDI && opcode_table[in->row].attr & OP_MASKED)
 		return part_outside(c, in->seg, cut(c->in.gpr[RDI], in->addrsize), 16);
+	if (c->mode != INSN_MODE64 && c->has_ea && in->aaa)
+		return part_outside(c, in->seg, c->ea_offset, 64);
 	if (c->mode == INSN_MODE64 || !c->has_ea || !(operand_in_parts(in) || operand_is_image(in)))
 		return false;
 	if (operand_is_image(in)) {
@@ -314,8 +317,8 @@ static bool misaligned_over_limit(const struct dt_case *c, const struct insn *in
 		return (c->ea & 63) && !segment_inside(&c->seg[SEG_SS], c->ea_offset, 832);
 	if (!(opcode_table[in->row].attr & OP_ALIGN))
 		return false;
-	if (in->flags & INSN_L)
-		size = 32;
+	if (in->flags & (INSN_L | INSN_L2))
+		size = insn_vector_size(in);
 	return (c->ea & (size - 1)) && !segment_inside(&c->seg[SEG_SS], c->ea_offset, size);
 }
 
@@ -430,6 +433,8 @@ static const struct {
 	{ INSN_ID_VLDMXCSR, MAP_0F, 0xae, sets_mxcsr_mm, "the same" },
 	{ INSN_ID_VPEXTRD, MAP_0F3A, 0x16, w_outside_64, "VEX.W1 outside 64-bit mode: #UD on AMD, ignored on Intel" },
 	{ INSN_ID_VPINSRD, MAP_0F3A, 0x22, w_outside_64, "the same" },
+	{ INSN_ID_KMOVQ, MAP_0F, 0x92, w_outside_64, "VEX.W1 outside 64-bit mode: 64 bits on AMD, ignored on Intel" },
+	{ INSN_ID_KMOVQ, MAP_0F, 0x93, w_outside_64, "the same" },
 	{ INSN_ID_PUSH_SEG, MAP_ONE, 0x06, of_size_4, "a 32-bit push of a selector: zero-extended on AMD, a 16-bit store on Intel (SDM vol. 2, PUSH)" },
 	{ INSN_ID_PUSH_SEG, MAP_ONE, 0x0e, of_size_4, "the same" },
 	{ INSN_ID_PUSH_SEG, MAP_ONE, 0x16, of_size_4, "the same" },
@@ -477,6 +482,25 @@ static const struct {
 	{ INSN_ID_SHA1RNDS4, MAP_0F3A, 0xcc, unaligned, "the same" },
 };
 
+/*
+ * RSP as the register operand of an EVEX encoding whose X, which means nothing for it (SDM vol. 2, 2.7.7), is set: right after a PUSH Zen 5 takes it as it
+ * was before.
+ */
+static bool stale_rsp(const struct dt_case *c, const struct insn *in)
+{
+	const struct opcode *op = &opcode_table[in->row];
+	unsigned i = 0;
+
+	if (!(in->flags & INSN_EVEX) || (in->flags & INSN_MEM) || in->rm != RSP)
+		return false;
+	while (c->bytes[i] != 0x62 && i < 12)
+		i++;
+	for (unsigned n = 0; n < 4; n++)
+		if (op->opnd[n].kind == OPND_E || op->opnd[n].kind == OPND_R)
+			return !(c->bytes[i + 1] & 0x40);
+	return false;
+}
+
 const char *compare_excluded(const struct dt_case *c, const struct insn *in)
 {
 	const struct opcode *op = &opcode_table[in->row];
@@ -487,6 +511,8 @@ const char *compare_excluded(const struct dt_case *c, const struct insn *in)
 		return "components that the model has not may be enabled in the host's XCR0";
 	if ((in->id == INSN_ID_FXSAVE || in->id == INSN_ID_FXRSTOR) && (c->in.rflags & RF_AC))
 		return "#AC in place of #GP is up to the processor (SDM vol. 2, FXSAVE)";
+	if ((in->flags & INSN_EVEX) && (in->flags & INSN_MEM) && (c->in.rflags & RF_AC))
+		return "#AC of an operand under a mask, or broadcast, is up to the processor";
 	if ((selector_operand(c, in) & ~3) == 0x78)
 		return "the host kernel's segment with the number of the CPU in its limit";
 	if (overlaps_unseen(c, in))
@@ -503,6 +529,8 @@ const char *compare_excluded(const struct dt_case *c, const struct insn *in)
 		return "exceptions of one class: which comes first is up to the processor (SDM vol. 3, 7.9)";
 	if (!host_is_amd())
 		return NULL;
+	if (stale_rsp(c, in))
+		return "EVEX.X set beside RSP as the operand: Zen 5 may take what it was before a PUSH";
 	if (segment_offset_not_canonical(c, in))
 		return "AMD wants the offset in FS and GS canonical too, not only the linear address";
 	if (branches_with_16_bits(c, in))

@@ -12,16 +12,28 @@
 
 static struct dt_options opt;
 static bool only_programs;
+struct cpu_model dt_model;
+
+void dt_model_default(void)
+{
+	struct error err = { 0 };
+
+	if (!dt_model.name)
+		cpu_model_parse("host", &dt_model, &err);
+}
+
 /* (row, kind) pairs to choose from */
 static struct {
 	uint16_t row;
 	uint8_t kind;
-} choice[8192];
+} choice[16384];
 static unsigned choices;
 
-/* What user code may execute, if only to be refused. */
+/* What user code may execute, if only to be refused; what only the host has it executes, too, so that is left out. */
 bool runs_natively(const struct opcode *op)
 {
+	if (!cpu_model_has(&dt_model, op->feature) || (opcode_is_avx512(op) && !cpu_model_has(&dt_model, FEAT_AVX512F)))
+		return false;
 	switch (op->id) {
 	case INSN_ID_INTO: /* a vector that user code may name */
 	case INSN_ID_CLI:  /* IOPL is 0 */
@@ -37,6 +49,17 @@ void set_kind(struct dt_case *c, enum dt_kind kind)
 }
 
 /* --- a case --- */
+
+static void random_avx512(struct dt_state *s)
+{
+	if (one_in(8)) /* in their initial configuration */
+		return;
+	for (unsigned i = 0; i < 32; i++)
+		for (unsigned lane = i < 16 ? 2 : 0; lane < 4; lane++)
+			random_vector(dt_lane(s, i, lane));
+	for (unsigned i = 0; i < 8; i++)
+		s->k[i] = one_in(6) ? 0 : one_in(6) ? ~0ull : one_in(3) ? rnd() & rnd() & rnd() : rnd();
+}
 
 static void random_fp(struct dt_state *s)
 {
@@ -65,6 +88,8 @@ static void random_fp(struct dt_state *s)
 		random_vector(s->xmm[i]);
 		random_vector(s->ymm_hi[i]);
 	}
+	if (cpu_model_has(&dt_model, FEAT_AVX512F))
+		random_avx512(s);
 }
 
 void random_state(struct dt_case *c)
@@ -86,6 +111,8 @@ void random_state(struct dt_case *c)
 	if (c->mode != INSN_MODE64) {
 		memset(s->xmm[8], 0, sizeof(s->xmm) / 2);
 		memset(s->ymm_hi[8], 0, sizeof(s->ymm_hi) / 2);
+		memset(s->zmm_hi[8], 0, sizeof(s->zmm_hi) / 2);
+		memset(s->hi16, 0, sizeof(s->hi16));
 	}
 }
 
@@ -131,6 +158,12 @@ static bool cut_by_limit(const struct dt_case *c)
 	return c->mode != INSN_MODE64 && !segment_inside(&c->seg[SEG_CS], c->in.rip, INSN_BYTES_MAX);
 }
 
+/* Of a model with less than the host, illegal forms may be what only the host has. */
+static bool lacks_host_features(void)
+{
+	return cpu_model_host_features() & ~dt_model.features;
+}
+
 static bool try_case(struct dt_case *c, unsigned pair)
 {
 	const struct opcode *op = &opcode_table[choice[pair].row];
@@ -160,7 +193,8 @@ static bool try_case(struct dt_case *c, unsigned pair)
 		if (r <= 0 || !runs_natively(&opcode_table[in.row]) || compare_excluded(c, &in))
 			return false;
 		c->row = in.row;
-	} else if (!one_in(10) || ((op->attr & OP_VEX) && (op->feature == FEAT_AES || op->feature == FEAT_PCLMUL))) {
+	} else if (!one_in(10) || ((op->attr & OP_VEX) && (op->feature == FEAT_AES || op->feature == FEAT_PCLMUL)) ||
+		   lacks_host_features()) {
 		return false; /* illegal forms: fewer of them; none that VAES, VPCLMULQDQ make legal on a newer host */
 	} else if (c->avail < INSN_BYTES_MAX || cut_by_limit(c)) {
 		return false; /* how many bytes of an illegal instruction are fetched is up to the processor */
@@ -215,6 +249,7 @@ void gen_init(const struct dt_options *o)
 {
 	struct insn probe;
 
+	dt_model_default();
 	opt = *o;
 	only_programs = !o->kinds;
 	if (only_programs)
@@ -228,7 +263,7 @@ void gen_init(const struct dt_options *o)
 	for (unsigned r = 0; r < opcode_count; r++) {
 		const struct opcode *op = &opcode_table[r];
 
-		if (!runs_natively(op) || (opt.row && strcmp(opt.row, op->name)))
+		if (!runs_natively(op) || (opt.row && strcmp(opt.row, op->name)) || (opt.avx512 && !opcode_is_avx512(op)))
 			continue;
 		for (unsigned k = 0; k < DT_KINDS; k++) {
 			if (!exists(op, (enum dt_kind)k) || choices == sizeof(choice) / sizeof(choice[0]))

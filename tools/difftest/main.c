@@ -49,6 +49,8 @@ static void usage(FILE *f)
 	      "  --tier T      interp, translate or both (both): what is compared with this CPU\n"
 	      "  --soft OPT    options of engine soft, as behind \"soft,\" on subring's command line; with flags=exact,\n"
 	      "                arithmetic flags that nobody reads are compared in exceptions, too (hot=0,cache=4096)\n"
+	      "  --cpu MODEL   as on subring's command line (host)\n"
+	      "  --avx512      only EVEX encodings and opmask instructions\n"
 	      "  --row NAME    only this mnemonic, as the opcode table has it\n"
 	      "  --block N     straight lines of N instructions, at most 16 (1)\n"
 	      "  --list        list how often each row ran\n"
@@ -73,8 +75,24 @@ static void print_state(const char *title, const struct dt_state *s)
 	printf("    fcw %04x fsw %04x ftw %02x mxcsr %08x\n", s->fcw, s->fsw, s->ftw, s->mxcsr);
 }
 
+static void print_avx512(const struct dt_state *state)
+{
+	struct dt_state s = *state;
+
+	for (unsigned i = 0; i < 32; i++) {
+		printf("    zmm%-2u ", i);
+		for (unsigned k = 64; k-- > (i < 16 ? 32 : 0);)
+			printf("%02x%s", dt_lane(&s, i, k / 16)[k % 16], k % 16 ? "" : "'");
+		if (i < 8)
+			printf("  k%u %016" PRIx64, i, s.k[i]);
+		printf("\n");
+	}
+}
+
 static void print_vectors(const struct dt_state *s)
 {
+	if (cpu_model_has(&dt_model, FEAT_AVX512F))
+		print_avx512(s);
 	for (unsigned i = 0; i < 16; i++) {
 		printf("    ymm%-2u ", i);
 		for (unsigned k = 16; k-- > 0;)
@@ -379,15 +397,24 @@ static int parse(int argc, char **argv, struct dt_options *o)
 		{ "json", no_argument, NULL, 'j' },	   { "reports", required_argument, NULL, 'n' },
 		{ "block", required_argument, NULL, 'b' }, { "tier", required_argument, NULL, 't' },
 		{ "soft", required_argument, NULL, 'o' },  { "whole", no_argument, NULL, 'w' },
-		{ "drop", required_argument, NULL, 'd' },
+		{ "drop", required_argument, NULL, 'd' },  { "cpu", required_argument, NULL, 'p' },
+		{ "avx512", no_argument, NULL, 'a' },
 		{ "help", no_argument, NULL, 'h' },	   { 0 },
 	};
+	struct error err = { 0 };
 	int opt;
 
 	while ((opt = getopt_long(argc, argv, "", options, NULL)) >= 0) {
 		switch (opt) {
 		case 'c': args.count = strtoull(optarg, NULL, 0); break;
 		case 's': o->seed = strtoull(optarg, NULL, 0); break;
+		case 'a': o->avx512 = true; break;
+		case 'p':
+			if (cpu_model_parse(optarg, &dt_model, &err)) {
+				fprintf(stderr, "difftest: --cpu %s: no such model here\n", optarg);
+				return false;
+			}
+			break;
 		case 'i':
 			args.index = strtoull(optarg, NULL, 0);
 			args.one = true;
@@ -491,6 +518,10 @@ int main(int argc, char **argv)
 		return STATUS_USAGE;
 	}
 	gen_init(&o);
+	if (o.avx512 && !cpu_model_has(&dt_model, FEAT_AVX512F)) {
+		printf("skipped: this host or this model has no AVX-512\n");
+		return STATUS_SKIPPED;
+	}
 	if (!gen_rows()) {
 		fprintf(stderr, "difftest: no such row can be run: %s\n", o.row ? o.row : "(any)");
 		return STATUS_USAGE;

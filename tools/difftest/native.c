@@ -16,6 +16,7 @@
 #include "difftest.h"
 
 #include <asm/ldt.h>
+#include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
@@ -41,6 +42,7 @@ enum { UC_SIGCONTEXT_SS_ = 2, UC_STRICT_RESTORE_SS_ = 4 };
 enum { HWCAP2_FSGSBASE_ = 1 << 1 };
 enum { XSTATE_BV_OFFSET = 512, YMM_OFFSET = 576 };
 enum { FIRST_RUN = -1 };
+static uint32_t part_offset[3]; /* of AVX-512's components in the frame; 0: not wanted */
 
 /* Shared between parent and child */
 struct shared {
@@ -148,6 +150,13 @@ static uint64_t frame_word(const uint8_t *p)
 	return v;
 }
 
+/* Components 5, 6, 7 */
+static uint8_t *part(struct dt_state *s, unsigned i, unsigned *size)
+{
+	*size = i == 0 ? sizeof(s->k) : i == 1 ? sizeof(s->zmm_hi) : sizeof(s->hi16);
+	return i == 0 ? (uint8_t *)s->k : i == 1 ? s->zmm_hi[0] : s->hi16[0];
+}
+
 static void save_fp(struct dt_state *s, const uint8_t *fp)
 {
 	uint64_t bv = frame_word(fp + XSTATE_BV_OFFSET);
@@ -175,6 +184,15 @@ static void save_fp(struct dt_state *s, const uint8_t *fp)
 		memcpy(s->ymm_hi, fp + YMM_OFFSET, sizeof(s->ymm_hi));
 	else
 		memset(s->ymm_hi, 0, sizeof(s->ymm_hi));
+	for (unsigned i = 0; i < 3; i++) {
+		unsigned size;
+		uint8_t *p = part(s, i, &size);
+
+		if ((bv & 0x20u << i) && part_offset[i])
+			memcpy(p, fp + part_offset[i], size);
+		else
+			memset(p, 0, size);
+	}
 }
 
 static void load_fp(const struct dt_state *s, uint8_t *fp)
@@ -189,6 +207,15 @@ static void load_fp(const struct dt_state *s, uint8_t *fp)
 	memcpy(fp + 32, s->st, sizeof(s->st));
 	memcpy(fp + 160, s->xmm, sizeof(s->xmm));
 	memcpy(fp + YMM_OFFSET, s->ymm_hi, sizeof(s->ymm_hi));
+	for (unsigned i = 0; i < 3; i++) {
+		unsigned size;
+		const uint8_t *p = part((struct dt_state *)(uintptr_t)s, i, &size);
+
+		if (!part_offset[i])
+			continue;
+		memcpy(fp + part_offset[i], p, size);
+		bv |= 0x20u << i;
+	}
 	memcpy(fp + XSTATE_BV_OFFSET, &bv, 8);
 }
 
@@ -517,10 +544,21 @@ static bool host_has_all(void)
 	       __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("aes");
 }
 
+static void find_parts(void)
+{
+	unsigned size, none;
+
+	dt_model_default();
+	for (unsigned i = 0; i < 3 && cpu_model_has(&dt_model, FEAT_AVX512F); i++)
+		__cpuid_count(0xd, 5 + i, size, part_offset[i], none, none);
+	(void)size, (void)none;
+}
+
 int native_init(bool *low, bool *ldt)
 {
 	int r = host_has_all() ? map_code() : -ENOTSUP;
 
+	find_parts();
 	if (r)
 		return r;
 	r = map_data();

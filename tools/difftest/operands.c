@@ -16,23 +16,28 @@ static void fit_bit_offset(struct dt_case *c, const struct insn *in)
 		set_gpr(c, in->reg, (uint64_t)((int64_t)below(8192) - 4096));
 }
 
+static bool vsib(const struct insn *in)
+{
+	const struct opcode *op = &opcode_table[in->row];
+
+	return op->opnd[0].kind == OPND_VM || op->opnd[1].kind == OPND_VM;
+}
+
 static void fit_gather(struct dt_case *c, const struct insn *in)
 {
-	bool q = in->id == INSN_ID_VPGATHERQD || in->id == INSN_ID_VPGATHERQQ || in->id == INSN_ID_VGATHERQPS ||
-		 in->id == INSN_ID_VGATHERQPD;
+	bool q = opcode_table[in->row].opcode & 1;
 
-	for (unsigned half = 0; half < 2; half++) {
-		uint8_t *x = half ? c->in.ymm_hi[in->index] : c->in.xmm[in->index];
-		uint8_t *m = half ? c->in.ymm_hi[in->vvvv] : c->in.xmm[in->vvvv];
+	for (unsigned lane = 0; lane < (in->flags & INSN_EVEX ? 4 : 2); lane++) {
+		uint8_t *x = dt_lane(&c->in, in->index, lane);
 
 		for (unsigned i = 0; i < 16; i += q ? 8 : 4) {
 			int64_t v = one_in(20) ? (int64_t)interesting() : (int64_t)below(2000) - 1000;
 
 			memcpy(x + i, &v, q ? 8 : 4);
 		}
-		for (unsigned i = 0; i < 16; i++)
+		for (unsigned i = 0; i < 16 && !(in->flags & INSN_EVEX); i++)
 			if (one_in(2))
-				m[i] ^= 0x80;
+				dt_lane(&c->in, in->vvvv, lane)[i] ^= 0x80;
 	}
 	if (in->base < 16)
 		set_gpr(c, in->base, (one_in(12) ? DT_DATA : DT_DATA + DT_PAGE) - (uint64_t)(int64_t)in->disp -
@@ -283,7 +288,7 @@ void fit_registers(struct dt_case *c, struct insn *in)
 		fit_string(c, in);
 	if (op->implicit & IMPL_RSP)
 		fit_stack(c, in);
-	if ((in->flags & INSN_MEM) && memory_size(in) && op->opnd[1].kind != OPND_VM) {
+	if ((in->flags & INSN_MEM) && memory_size(in) && !vsib(in)) {
 		aim(c, in, target(c, in->seg, memory_size(in), in->addrsize));
 		find_ea(c, in);
 	}
@@ -319,13 +324,13 @@ void fit_registers(struct dt_case *c, struct insn *in)
 	case INSN_ID_WRFSBASE:
 	case INSN_ID_WRGSBASE: break;
 	default:
-		if (op->opnd[1].kind == OPND_VM)
+		if (vsib(in))
 			fit_gather(c, in);
 		else if (op->attr & OP_ENDS)
 			fit_branch(c, in);
 		else if (op->implicit & IMPL_RCX_R) /* shift counts */
 			c->in.gpr[RCX] = (c->in.gpr[RCX] & ~0xffull) | below(one_in(4) ? 256 : 70);
 	}
-	if ((in->flags & INSN_MEM) && op->opnd[1].kind != OPND_VM)
+	if ((in->flags & INSN_MEM) && !vsib(in))
 		find_ea(c, in);
 }

@@ -160,7 +160,7 @@ static void first_state(struct vcpu_state *s)
 	s->cr3 = PML4;
 	s->cr4 = CR4_PAE | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE | CR4_FSGSBASE;
 	s->efer = EFER_LME | EFER_LMA | EFER_NX | EFER_SCE;
-	s->xcr0 = 7;
+	s->xcr0 = cpu_model_xcr0(&dt_model) & ~(uint64_t)XCR0_PKRU;
 	s->rip = DT_CODE;
 	s->rflags = RF_FIXED | RF_IF;
 	for (unsigned i = 0; i < SEG_COUNT; i++)
@@ -193,7 +193,7 @@ static int side_init(struct side *v, bool low, const struct soft_tuning *tuning)
 	vm_clock_init(&clock);
 	vm_clock_resume(&clock);
 	runs[0] = v->run;
-	r = soft_vm_create(v->ram, cpu_model_find(NULL), 1, &clock, runs, &v->vm);
+	r = soft_vm_create(v->ram, &dt_model, 1, &clock, runs, &v->vm);
 	if (!r && !tuning->interp_only)
 		r = soft_vm_translate(v->vm, tuning);
 	if (r)
@@ -215,6 +215,7 @@ int soft_init(bool low, const struct soft_tuning *tuning)
 	int r;
 
 	exact.exact_flags = true;
+	dt_model_default();
 	/* Before the translator's handlers, which pass on what is not theirs. */
 	sigaction(SIGALRM, &sa, NULL);
 	sa.sa_handler = on_crash;
@@ -248,6 +249,9 @@ static void load_state(struct cpu *cpu, const struct dt_case *c)
 	memcpy(x->st, s->st, sizeof(x->st));
 	memcpy(x->xmm, s->xmm, sizeof(x->xmm));
 	memcpy(x->ymm_hi, s->ymm_hi, sizeof(x->ymm_hi));
+	memcpy(cpu->z.k, s->k, sizeof(s->k));
+	memcpy(cpu->z.zmm_hi, s->zmm_hi, sizeof(s->zmm_hi));
+	memcpy(cpu->z.hi16, s->hi16, sizeof(s->hi16));
 	cpu_mode_changed(cpu);
 }
 
@@ -272,6 +276,9 @@ static void save_state(const struct cpu *cpu, struct dt_state *s)
 	memcpy(s->st, x->st, sizeof(s->st));
 	memcpy(s->xmm, x->xmm, sizeof(s->xmm));
 	memcpy(s->ymm_hi, x->ymm_hi, sizeof(s->ymm_hi));
+	memcpy(s->k, cpu->z.k, sizeof(s->k));
+	memcpy(s->zmm_hi, cpu->z.zmm_hi, sizeof(s->zmm_hi));
+	memcpy(s->hi16, cpu->z.hi16, sizeof(s->hi16));
 }
 
 /* The length of the instruction at RIP, which in a program may be another than those that were made; 0: there is none. */

@@ -50,7 +50,7 @@ static unsigned feature_registers(uint32_t leaf, uint32_t sub)
 	case 1:
 	case 0x80000001: return 1 << ECX | 1 << EDX;
 	case 6: return 1 << EAX;
-	case 7: return sub == 0 ? 1 << EBX | 1 << ECX | 1 << EDX : 0;
+	case 7: return sub == 0 ? 1 << EBX | 1 << ECX | 1 << EDX : sub == 1 ? 1 << EAX : 0;
 	case 0xd: return sub == 1 ? 1 << EAX : 0;
 	case 0x80000007: return 1 << EDX;
 	case 0x40000001: return 1 << EAX;
@@ -240,6 +240,13 @@ int kvm_cpuid_init(struct kvm_engine *e, bool lenient, struct error *err)
 	struct kvm_cpuid2 *host = host_cpuid(e->sys, &r);
 	struct kvm_cpuid2 *list = calloc(1, sizeof(*list) + KVM_CPUID_MAX * sizeof(list->entries[0]));
 
+	/* Where its components are in the standard XSAVE format is the processor's to say, and state.c wants them where cpu_model.h has them. */
+	if (cpu_model_has(e->model, FEAT_AVX512F)) {
+		free(host);
+		free(list);
+		return error_set(err, -ENOTSUP, STATUS_HOST, "cannot give the guest a CPU of the model %s", "%s",
+				 "use --engine soft, or --cpu host,-avx512f", e->model->text, "engine kvm does not keep AVX-512's registers");
+	}
 	if (host && !e->caps.vmcall)
 		hide_hypercalls(host);
 	if (!host || !list)

@@ -99,6 +99,13 @@ struct cpu_xsave {
 	uint8_t ymm_hi[16][16];
 } __attribute__((aligned(64)));
 
+/* The same for AVX-512, in one piece as there (components 5, 6, 7); all zero where the model has none. */
+struct cpu_avx512 {
+	uint64_t k[8];
+	uint8_t zmm_hi[16][32];
+	uint8_t hi16[16][64];
+} __attribute__((aligned(64)));
+
 /* Requests to a vCPU from other threads and from its timer; c->req holds a set of them. */
 enum {
 	REQ_KICK = 1 << 0,  /* leave with KICK */
@@ -122,7 +129,7 @@ struct cpu_replay {
 	uint8_t fault; /* 's': the monitor said #GP */
 	uint64_t data[8];
 };
-enum { REPLAY_MAX = 128 }; /* XSAVE of all components makes 104 of 8 bytes */
+enum { REPLAY_MAX = 352 }; /* XSAVE of all components makes 340 of 8 bytes */
 
 #include "engine/soft/lapic/lapic.h"
 #include "engine/soft/pv/pv.h"
@@ -160,6 +167,7 @@ struct cpu {
 	uint8_t stack_size;	   /* 2, 4 or 8: width of rSP */
 	uint8_t align_check;	   /* CPL 3, CR0.AM and EFLAGS.AC: unaligned data accesses raise #AC */
 	uint8_t linear57;	   /* 5-level paging: linear addresses have 57 bits, not 48 */
+	uint8_t wide;		   /* the model has AVX-512 */
 	struct cpu_translate t;	   /* what translated code keeps here */
 
 	/* --- from other threads --- */
@@ -190,6 +198,7 @@ struct cpu {
 	struct cpu_debug dbg;
 	struct cpu_smm smm;
 	struct cpu_xsave x;
+	struct cpu_avx512 z;
 	struct lapic lapic;
 	struct cpu_pv pv;
 

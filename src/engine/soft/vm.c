@@ -23,6 +23,7 @@ static struct cpu *cpu_create(struct soft_vm *vm, unsigned index, struct run_pag
 	if (c == MAP_FAILED)
 		return NULL;
 	c->vm = vm;
+	c->wide = cpu_model_has(vm->model, FEAT_AVX512F);
 	c->index = index;
 	c->run = run;
 	c->ram_host = vm->ram->host;

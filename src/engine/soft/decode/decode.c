@@ -34,26 +34,34 @@ enum {
 	ROW_SREG = 1 << 8,   /* modrm.reg must be a segment register */
 	ROW_CRDR = 1 << 9,   /* modrm.reg must be a control or debug register that exists */
 	ROW_NO_REXB = 1 << 10, /* not with REX.B (NOP, PAUSE) */
+	ROW_REG_K = 1 << 11, /* modrm.reg names one of eight opmasks */
+	ROW_RM_K = 1 << 12,  /* modrm.rm does, in register form */
+	ROW_V_K = 1 << 13,   /* VEX.vvvv does */
+	ROW_WRITES_MEM = 1 << 14, /* EVEX: a memory operand is written */
+	ROW_G = 1 << 16, /* modrm.reg names a general register */
+	ROW_RM_VEC = 1 << 15, /* modrm.rm names a vector register */
 };
 
 /* What decoding needs of a row, close together. */
 struct row_info {
 	uint32_t attr;
-	uint16_t id, bits;
+	uint32_t bits;
+	uint16_t id, evex;
 	uint8_t imm;
 	int8_t rm;
 };
 
-enum { ENCODINGS = 8, LISTS_MAX = 1 << 15, GROUPS_MAX = 512, ROWS_MAX = 2048 };
+enum { ENCODINGS = 12, LISTS_MAX = 1 << 15, GROUPS_MAX = 1024, ROWS_MAX = 3072 };
 #define SLOT_GROUP   0x8000u
 #define LIST_END     0xffffu
 #define REX_B	     1u
 #define REX_X	     2u
 #define REX_R	     4u
 #define REX_W	     8u
+#define EVEX_R	     0x10u /* the fifth bit of modrm.reg */
 
 static struct row_info info[ROWS_MAX];
-/* By encoding (map + 4 with VEX), opcode, prefix: 0, the start of a list, or SLOT_GROUP | group. */
+/* By encoding (map + 4 with VEX, + 8 with EVEX), opcode, prefix: 0, the start of a list, or SLOT_GROUP | group. */
 static uint16_t slot[ENCODINGS][256][4];
 static uint16_t group[GROUPS_MAX][16]; /* starts of lists, by 8 * (mod == 3) + reg */
 static uint16_t lists[LISTS_MAX];
@@ -92,9 +100,9 @@ static uint8_t imm_form_of(const struct opcode *op)
 	return IMM_NONE;
 }
 
-static uint16_t row_bits_of(const struct opcode *op)
+static uint32_t row_bits_of(const struct opcode *op)
 {
-	uint16_t bits = 0;
+	uint32_t bits = 0;
 
 	for (unsigned i = 0; i < 4; i++) {
 		const struct operand *o = &op->opnd[i];
@@ -104,7 +112,7 @@ static uint16_t row_bits_of(const struct opcode *op)
 		switch (o->kind) {
 		case OPND_E:
 		case OPND_R: bits |= o->size == 1 ? ROW_E8 : 0; break;
-		case OPND_G: bits |= o->size == 1 ? ROW_G8 : 0; break;
+		case OPND_G: bits |= ROW_G | (o->size == 1 ? ROW_G8 : 0); break;
 		case OPND_P: bits |= ROW_REG7; break;
 		case OPND_S: bits |= ROW_REG7 | (op->attr & OP_MODRM ? ROW_SREG : 0); break;
 		case OPND_Q:
@@ -112,11 +120,19 @@ static uint16_t row_bits_of(const struct opcode *op)
 		case OPND_STI: bits |= ROW_RM7; break;
 		case OPND_L: bits |= ROW_IS4; break;
 		case OPND_VM: bits |= ROW_VSIB; break;
+		case OPND_W:
+		case OPND_U: bits |= ROW_RM_VEC; break;
+		case OPND_KG: bits |= ROW_REG_K; break;
+		case OPND_KR:
+		case OPND_KM: bits |= ROW_RM_K; break;
+		case OPND_KH: bits |= ROW_V_K; break;
 		case OPND_C:
 		case OPND_D: bits |= ROW_ALWAYS_REG | ROW_CRDR; break;
 		default: break;
 		}
 	}
+	if (op->evex && (op->opnd[0].kind == OPND_W || op->opnd[0].kind == OPND_VM))
+		bits |= ROW_WRITES_MEM;
 	if (op->map == MAP_ONE && op->opcode == 0x90 && (op->id == INSN_ID_NOP || op->id == INSN_ID_PAUSE))
 		bits |= ROW_NO_REXB;
 	return bits;
@@ -134,7 +150,7 @@ static unsigned fits_pp(const struct opcode *op, unsigned pp)
 
 static bool fits_opcode(const struct opcode *op, unsigned enc, unsigned byte)
 {
-	if ((op->attr & OP_VEX ? 4u : 0u) + op->map != enc)
+	if ((op->evex ? 8u : op->attr & OP_VEX ? 4u : 0u) + op->map != enc)
 		return false;
 	if (op->attr & OP_PLUSR)
 		return (byte & ~7u) == op->opcode;
@@ -189,6 +205,7 @@ static void build(void)
 		info[r] = (struct row_info){ .attr = op->attr,
 					     .id = op->id,
 					     .bits = row_bits_of(op),
+					     .evex = op->evex,
 					     .imm = imm_form_of(op),
 					     .rm = op->mod == 3 ? op->rm : -1 };
 	}
@@ -216,9 +233,12 @@ static void build(void)
 				}
 				if (group_count == GROUPS_MAX)
 					abort();
+				unsigned any = 0;
+
 				for (unsigned i = 0; i < 16; i++)
-					group[group_count][i] = make_list(cand, n, pp, i & 7, i >= 8, true);
-				slot[enc][byte][pp] = (uint16_t)(SLOT_GROUP | group_count++);
+					any |= group[group_count][i] = make_list(cand, n, pp, i & 7, i >= 8, true);
+				if (any)
+					slot[enc][byte][pp] = (uint16_t)(SLOT_GROUP | group_count++);
 			}
 		}
 	}
@@ -238,6 +258,8 @@ struct dec {
 	uint8_t seg;	/* override, or SEG_COUNT */
 	uint8_t rex;	/* REX_* bits, from REX or VEX */
 	bool has_rex, vex, l;
+	bool evex, z, b; /* EVEX.z, EVEX.b */
+	uint8_t ll, aaa; /* EVEX.L'L, EVEX.aaa */
 	uint8_t vvvv;	/* as a number, 0 when absent */
 	bool novvvv;	/* the field is 1111b, or there is none */
 	uint8_t pp, enc, opcode;
@@ -350,6 +372,44 @@ static int vex_prefix(struct dec *d)
 	return 0;
 }
 
+/* 62 was read, and is no BOUND: the rest of an EVEX prefix and the opcode (SDM vol. 2, 2.7.1). */
+static int evex_prefix(struct dec *d)
+{
+	uint8_t p0, p1, p2;
+	int err = need(d, 4);
+
+	if (err)
+		return err;
+	p0 = d->p[d->pos];
+	p1 = d->p[d->pos + 1];
+	p2 = d->p[d->pos + 2];
+	if (d->opsize || d->rep || d->lock || d->has_rex)
+		return DECODE_UD;
+	if ((p0 & 0xc) || (p0 & 3) == 0 || !(p1 & 4))
+		return DECODE_UD;
+	d->enc = 8 + (p0 & 3);
+	d->rex = (p0 & 0x80 ? 0 : REX_R) | (p0 & 0x40 ? 0 : REX_X) | (p0 & 0x20 ? 0 : REX_B) | (p0 & 0x10 ? 0 : EVEX_R) |
+		 (p1 & 0x80 ? REX_W : 0);
+	d->vvvv = (~(p1 >> 3) & 0xf) | (p2 & 8 ? 0 : 0x10);
+	d->novvvv = d->vvvv == 0;
+	if (d->mode != INSN_MODE64) {
+		if (!(p2 & 8))
+			return DECODE_UD;
+		d->vvvv &= 7;
+		d->rex &= REX_W;
+	}
+	d->z = p2 & 0x80;
+	d->ll = p2 >> 5 & 3;
+	d->l = d->ll & 1;
+	d->b = p2 & 0x10;
+	d->aaa = p2 & 7;
+	d->pp = p1 & 3;
+	d->vex = d->evex = true;
+	d->opcode = d->p[d->pos + 3];
+	d->pos += 4;
+	return 0;
+}
+
 /* From the first opcode byte to the last one and the mandatory prefix. */
 static int opcode_bytes(struct dec *d)
 {
@@ -379,8 +439,34 @@ static int opcode_bytes(struct dec *d)
 		if (d->mode == INSN_MODE64 || d->p[d->pos] >= 0xc0)
 			return vex_prefix(d);
 	}
+	if (d->opcode == 0x62) {
+		err = need(d, 1);
+		if (err)
+			return err;
+		if (d->mode == INSN_MODE64 || d->p[d->pos] >= 0xc0)
+			return evex_prefix(d);
+	}
 	d->enc = MAP_ONE;
 	return 0;
+}
+
+/*
+ * Whether an EVEX row takes the prefix's fields: L'L, b, z, aaa (SDM vol. 2, 2.7.6 to 2.7.11). Lengths as OP_L0 and OP_L1 have them are find_row's
+ * to see to, and need L'L as it counts.
+ */
+static bool fits_evex(const struct dec *d, const struct row_info *r)
+{
+	bool reg = d->modrm >= 0xc0, rounds = reg && d->b;
+
+	if (d->b && !(r->evex & (reg ? EV_ER | EV_SAE : EV_B)))
+		return false;
+	if (d->ll == 3 && !rounds)
+		return false;
+	if ((r->evex & EV_L2) && !rounds && d->ll != 2)
+		return false;
+	if (d->aaa ? !(r->evex & EV_K) : r->evex & EV_KREQ)
+		return false;
+	return !d->z || ((r->evex & EV_Z) && d->aaa && !(!reg && (r->bits & ROW_WRITES_MEM)));
 }
 
 /* The row of this encoding, or -1. */
@@ -393,16 +479,23 @@ static inline int find_row(const struct dec *d)
 		s = group[s & ~SLOT_GROUP][(d->modrm >= 0xc0 ? 8 : 0) + ((d->modrm >> 3) & 7)];
 	if (!s)
 		return -1;
-	forbid = (d->rex & REX_W ? OP_W0 : OP_W1) | (d->l ? OP_L0 : OP_L1) |
+	forbid = (d->rex & REX_W ? OP_W0 : OP_W1) | (d->l || d->ll ? OP_L0 : OP_L1) |
 		 (d->mode == INSN_MODE64 ? OP_NO64 : OP_ONLY64) | (d->novvvv ? 0 : OP_NOVVVV);
+	if (d->evex && d->b && d->modrm >= 0xc0)
+		forbid &= ~(uint32_t)OP_L1; /* 512 bits */
 	for (const uint16_t *list = &lists[s]; *list != LIST_END; list++) {
 		const struct row_info *r = &info[*list];
 
-		if (r->attr & forbid)
-			continue;
+		if (r->attr & forbid) {
+			/* of EVEX.V'vvvv a gather takes V' for its index */
+			if (!(r->bits & ROW_VSIB) || (r->attr & forbid) != OP_NOVVVV || (d->vvvv & 0xf))
+				continue;
+		}
 		if (r->rm >= 0 && r->rm != (d->modrm & 7))
 			continue;
 		if ((r->bits & ROW_NO_REXB) && (d->rex & REX_B))
+			continue;
+		if (d->evex && !fits_evex(d, r))
 			continue;
 		return *list;
 	}
@@ -449,7 +542,7 @@ static int memory(struct dec *d, struct insn *in, bool vsib)
 			return err;
 		sib = d->p[d->pos++];
 		in->scale = sib >> 6;
-		in->index = ((sib >> 3) & 7) | (d->rex & REX_X ? 8 : 0);
+		in->index = ((sib >> 3) & 7) | (d->rex & REX_X ? 8 : 0) | (vsib && d->evex ? d->vvvv & 0x10 : 0);
 		if (in->index == RSP && !vsib) {
 			in->index = GPR_ZERO;
 			in->scale = 0;
@@ -559,9 +652,27 @@ static bool registers_ok(const struct insn *in, const struct row_info *r)
 			return in->reg < 9 && (1 << in->reg & 0x11d);
 		return in->reg < 8;
 	}
-	if (r->bits & ROW_VSIB)
+	if ((r->bits & ROW_VSIB) && !(in->flags & INSN_EVEX))
 		return in->reg != in->index && in->reg != in->vvvv && in->index != in->vvvv;
-	return true;
+	if ((r->bits & ROW_VSIB) && !(r->bits & ROW_WRITES_MEM))
+		return in->reg != in->index;
+	if (in->reg > (r->bits & ROW_REG_K ? 7 : r->bits & ROW_G ? 15 : 31))
+		return false;
+	return !(r->bits & ROW_V_K) || in->vvvv < 8;
+}
+
+/*
+ * What a displacement of 8 bits counts: the memory operand's size, or an element's where it is broadcast, gathered, or one of those
+ * that a mask packs together (SDM vol. 2, 2.7.5).
+ */
+static unsigned displacement_unit(const struct insn *in, const struct row_info *r)
+{
+	unsigned element = 1u << (r->evex >> 10 & 7) >> 1;
+	int m = insn_memory_operand(&opcode_table[in->row]);
+
+	if (insn_packs(in->id))
+		return element;
+	return m < 0 ? 1 : insn_operand_size(in, (unsigned)m);
 }
 
 /* The memory operand in ModRM, and the VSIB rules (SDM vol. 2, 2.3.12). */
@@ -579,6 +690,8 @@ static int memory_operand(struct dec *d, struct insn *in, const struct row_info 
 			return DECODE_UD;
 		err = memory(d, in, r->bits & ROW_VSIB);
 	}
+	if (!err && d->evex && d->modrm >> 6 == 1)
+		in->disp *= (int32_t)displacement_unit(in, r);
 	return err;
 }
 
@@ -587,8 +700,10 @@ static void registers(const struct dec *d, struct insn *in, const struct row_inf
 	bool rex = d->has_rex || d->vex;
 
 	if (r->attr & OP_MODRM) {
-		in->reg = ((d->modrm >> 3) & 7) | (d->rex & REX_R ? 8 : 0);
+		in->reg = ((d->modrm >> 3) & 7) | (d->rex & REX_R ? 8 : 0) | (d->rex & EVEX_R);
 		in->rm = (d->modrm & 7) | (d->rex & REX_B ? 8 : 0);
+		if (d->evex && (d->rex & REX_X) && d->modrm >= 0xc0 && (r->bits & ROW_RM_VEC))
+			in->rm |= 0x10;
 	} else if (r->attr & OP_PLUSR) {
 		in->rm = (d->opcode & 7) | (d->rex & REX_B ? 8 : 0);
 	} else if (r->id == INSN_ID_PUSH_SEG || r->id == INSN_ID_POP_SEG) {
@@ -596,11 +711,26 @@ static void registers(const struct dec *d, struct insn *in, const struct row_inf
 	}
 	if (r->bits & ROW_REG7)
 		in->reg &= 7;
-	if (r->bits & ROW_RM7)
+	if (r->bits & (ROW_RM7 | ROW_RM_K))
 		in->rm &= 7;
 	in->vvvv = d->vvvv;
 	in->reg_off = gpr_offset(in->reg, r->bits & ROW_G8, rex);
 	in->rm_off = gpr_offset(in->rm, r->bits & ROW_E8, rex);
+}
+
+/* Of general registers W says the size in 64-bit mode only (SDM vol. 2, 2.7.7): outside it, the rows with 8 bytes are those with 4. */
+static int find_row_without_w(struct dec *d)
+{
+	enum insn_mode mode = d->mode;
+	int row;
+
+	d->mode = INSN_MODE64;
+	row = find_row(d);
+	d->mode = mode;
+	if (row < 0 || !(info[row].attr & OP_ONLY64))
+		return -1;
+	d->rex &= ~REX_W;
+	return find_row(d);
 }
 
 static int insn_finish(struct dec *d, struct insn *in)
@@ -609,12 +739,17 @@ static int insn_finish(struct dec *d, struct insn *in)
 	int row, err;
 
 	row = find_row(d);
+	if (row < 0 && d->vex && (d->rex & REX_W) && d->mode != INSN_MODE64)
+		row = find_row_without_w(d);
 	if (row < 0)
 		return DECODE_UD;
 	r = &info[row];
 	in->row = (uint16_t)row;
 	in->id = r->id;
 	in->modrm = d->modrm;
+	in->aaa = d->aaa;
+	in->flags = (d->l ? INSN_L : 0) | (d->ll & 2 ? INSN_L2 : 0) | (d->evex ? INSN_EVEX : 0) | (d->z ? INSN_Z : 0) |
+		    (d->b ? INSN_B : 0) | (d->evex && (d->rex & REX_W) ? INSN_W : 0);
 	in->cc = d->opcode & 0xf;
 	in->addrsize = d->mode == INSN_MODE64 ? (d->addrsize ? 4 : 8) : (d->mode == INSN_MODE32) != d->addrsize ? 4 : 2;
 	in->opsize = operand_size(d, r->attr);
@@ -645,7 +780,7 @@ static int insn_finish(struct dec *d, struct insn *in)
 		in->flags |= INSN_SEG;
 	}
 	in->flags |= (d->lock ? INSN_LOCK : 0) | (d->has_rex ? INSN_REX : 0) | (d->vex ? INSN_VEX : 0) |
-		     (d->l ? INSN_L : 0) | (r->attr & OP_ENDS ? INSN_ENDS : 0);
+		     (r->attr & OP_ENDS ? INSN_ENDS : 0);
 	if ((d->rex & REX_W) && !((r->bits & ROW_Y) && d->mode != INSN_MODE64))
 		in->flags |= INSN_W;
 	if ((r->attr & OP_REPSTR) && d->rep)
@@ -682,11 +817,12 @@ int insn_decode(const uint8_t *bytes, size_t avail, enum insn_mode mode, struct 
 
 /* --- operand sizes --- */
 
-unsigned insn_operand_size(const struct insn *in, unsigned n)
+static unsigned whole_operand_size(const struct insn *in, unsigned n)
 {
 	const struct opcode *op = &opcode_table[in->row];
-	unsigned vl = in->flags & INSN_L ? 32 : 16;
+	unsigned vl = insn_vector_size(in);
 	bool large = in->opsize != 2;
+
 
 	switch (op->opnd[n].size) {
 	case SIZE_V: return op->opnd[n].kind == OPND_NONE ? 0 : in->opsize;
@@ -708,4 +844,64 @@ unsigned insn_operand_size(const struct insn *in, unsigned n)
 	case SIZE_XSAVE: return 0;
 	default: return op->opnd[n].size;
 	}
+}
+
+unsigned insn_operand_size(const struct insn *in, unsigned n)
+{
+	if ((in->flags & (INSN_B | INSN_MEM)) == (INSN_B | INSN_MEM) && opcode_table[in->row].opnd[n].kind == OPND_W)
+		return in->flags & INSN_W ? 8 : 4; /* broadcast */
+	return whole_operand_size(in, n);
+}
+
+/* --- memory operands and masks --- */
+
+int insn_memory_operand(const struct opcode *op)
+{
+	for (int i = 0; i < 4; i++)
+		switch (op->opnd[i].kind) {
+		case OPND_E:
+		case OPND_M:
+		case OPND_W:
+		case OPND_Q:
+		case OPND_KM:
+		case OPND_VM: return i;
+		default: break;
+		}
+	return -1;
+}
+
+bool insn_packs(unsigned id)
+{
+	switch (id) {
+	case INSN_ID_VPCOMPRESSB:
+	case INSN_ID_VPCOMPRESSW:
+	case INSN_ID_VPCOMPRESSD:
+	case INSN_ID_VPCOMPRESSQ:
+	case INSN_ID_VCOMPRESSPS:
+	case INSN_ID_VCOMPRESSPD:
+	case INSN_ID_VPEXPANDB:
+	case INSN_ID_VPEXPANDW:
+	case INSN_ID_VPEXPANDD:
+	case INSN_ID_VPEXPANDQ:
+	case INSN_ID_VEXPANDPS:
+	case INSN_ID_VEXPANDPD: return true;
+	default: return false;
+	}
+}
+
+struct insn_elements insn_elements(const struct insn *in)
+{
+	const struct opcode *op = &opcode_table[in->row];
+	unsigned log = op->evex >> 10 & 7, size, element;
+	int m = insn_memory_operand(op);
+
+	if (!in->aaa || !log || m < 0 || !(in->flags & INSN_MEM))
+		return (struct insn_elements){ 0 };
+	size = insn_operand_size(in, (unsigned)m);
+	element = 1u << (log - 1);
+	if (in->flags & INSN_B) /* broadcast */
+		return (struct insn_elements){ (uint8_t)size, 1, (uint8_t)(whole_operand_size(in, (unsigned)m) / size) };
+	if (op->evex & EV_FOLD)
+		return (struct insn_elements){ (uint8_t)element, (uint8_t)(size / element), (uint8_t)(insn_vector_size(in) / element) };
+	return (struct insn_elements){ (uint8_t)element, (uint8_t)(size / element), (uint8_t)(size / element) };
 }

@@ -48,6 +48,10 @@ enum {
 	INSN_MOFFS = 1 << 8,
 	INSN_SEG = 1 << 9,   /* a segment prefix was effective */
 	INSN_ENDS = 1 << 10, /* ends a block: branch, or changes what the next fetch may see */
+	INSN_EVEX = 1 << 11, /* then INSN_VEX is set, too */
+	INSN_L2 = 1 << 12,   /* EVEX.L' */
+	INSN_B = 1 << 13,    /* EVEX.b: broadcast, or (registers) rounding as L'L says, or no exceptions */
+	INSN_Z = 1 << 14,    /* EVEX.z */
 };
 
 struct insn {
@@ -66,11 +70,12 @@ struct insn {
 	uint8_t addrsize;  /* 2, 4, 8 */
 	uint8_t seg;	   /* enum segment of the memory operand, defaults applied (SS for rBP/rSP bases) */
 	uint8_t base, index, scale; /* gpr numbers; scale 0 to 3 */
-	uint8_t reg, rm, vvvv;	    /* numbers 0-15 of modrm.reg, modrm.rm, VEX.vvvv (x87: rm is ST(i)) */
+	uint8_t reg, rm, vvvv;	    /* numbers 0-15 (EVEX: vector registers 0-31) of modrm.reg, modrm.rm, VEX.vvvv (x87: rm is ST(i)) */
 	uint8_t reg_off, rm_off;    /* byte offsets into cpu.gpr[] of general-register operands */
 	uint8_t modrm;	   /* as encoded */
 	uint8_t is4;	   /* register in imm8[7:4], where the form has one */
 	uint8_t cc;	   /* low four bits of the opcode: the condition of JCC, SETCC, CMOVCC */
+	uint8_t aaa;	   /* EVEX.aaa: the opmask register, or 0 */
 };
 
 /* --- the table --- */
@@ -94,7 +99,7 @@ enum operand_kind {
 	OPND_C, OPND_D, /* control, debug register in modrm.reg */
 	OPND_IMPLICIT,  /* named by the id: accumulators, CL, DX, flags, XMM0; see opcode.implicit */
 	/* vector */
-	OPND_V,	    /* modrm.reg, XMM/YMM */
+	OPND_V,	    /* modrm.reg, XMM/YMM/ZMM */
 	OPND_W,	    /* modrm.rm, XMM/YMM or memory */
 	OPND_U,	    /* modrm.rm, XMM/YMM only */
 	OPND_H,	    /* VEX.vvvv, XMM/YMM */
@@ -103,6 +108,11 @@ enum operand_kind {
 	OPND_Q,	    /* modrm.rm, MMX or memory */
 	OPND_N,	    /* modrm.rm, MMX only */
 	OPND_VM,    /* VSIB memory: index is an XMM/YMM register (in insn.index) */
+	/* opmask */
+	OPND_KG,    /* modrm.reg */
+	OPND_KR,    /* modrm.rm, register only */
+	OPND_KM,    /* modrm.rm or memory */
+	OPND_KH,    /* VEX.vvvv */
 	/* x87 */
 	OPND_ST0, OPND_STI,
 };
@@ -112,7 +122,7 @@ enum { ACCESS_R = 1, ACCESS_W = 2, ACCESS_RW = 3, ACCESS_SX = 4 /* imm8 is sign-
 /* operand.size */
 enum {
 	SIZE_V = 0,    /* insn.opsize: 2, 4 or 8 */
-	SIZE_X = 0xff, /* the vector length: 16 or 32 */
+	SIZE_X = 0xff, /* the vector length: 16, 32 or 64 */
 	SIZE_Y = 0xfe, /* 4, or 8 with W (cvtsi2sd, movd/movq, BMI) */
 	SIZE_Z = 0xfd, /* insn.opsize, but at most 4 (immediates) */
 	SIZE_H = 0xfc, /* half of the vector length: 8 or 16 */
@@ -168,6 +178,13 @@ enum {
 	OP_NATSIZE = 1u << 31, /* operand size is 8 in 64-bit mode, else 4, whatever the prefixes */
 };
 
+/* opcode.evex: 0, or an EVEX encoding; opcodes_evex.def says what the bits are */
+enum {
+	EV_ROW = 1 << 15, EV_B = 1 << 0, EV_ER = 1 << 1, EV_SAE = 1 << 2, EV_K = 1 << 3, EV_Z = 1 << 4, EV_KREQ = 1 << 5,
+	EV_LIG = 1 << 6, EV_L2 = 1 << 7, EV_NF = 1 << 8, EV_FOLD = 1 << 9,
+};
+#define EV_ELEM(log_plus_1) ((log_plus_1) << 10) /* of three bits */
+
 /* opcode.implicit: registers used without being operands */
 enum {
 	IMPL_RAX_R = 1 << 0, IMPL_RAX_W = 1 << 1, IMPL_RDX_R = 1 << 2, IMPL_RDX_W = 1 << 3,
@@ -194,6 +211,7 @@ struct opcode {
 	uint32_t attr;
 	uint16_t implicit;
 	uint16_t fl_read, fl_write, fl_undef; /* flags read; given a defined value; left undefined by the SDM */
+	uint16_t evex;	      /* EV_* */
 	struct operand opnd[4];
 	const char *name;     /* mnemonic, lower case */
 };
@@ -221,6 +239,32 @@ enum {
 int insn_decode(const uint8_t *bytes, size_t avail, enum insn_mode mode, struct insn *in);
 
 const char *insn_name(unsigned id);
+
+/* Vector length in bytes: 16, 32, 64. With rounding or without exceptions EVEX instructions have 64. */
+static inline unsigned insn_vector_size(const struct insn *in)
+{
+	if ((in->flags & (INSN_B | INSN_MEM)) == INSN_B)
+		return 64;
+	return in->flags & INSN_L2 ? 64 : in->flags & INSN_L ? 32 : 16;
+}
+
+/*
+ * What a mask says of the memory operand of an EVEX instruction: it has @count elements of @size bytes; element i is
+ * accessed if any of the mask's bits i, i + count, i + 2 * count ... below @bits is set. @count 0: the mask does not choose.
+ */
+struct insn_elements {
+	uint8_t size, count, bits;
+};
+struct insn_elements insn_elements(const struct insn *in);
+/* EVEX encodings and opmask instructions: they need all of AVX-512's state. */
+static inline bool opcode_is_avx512(const struct opcode *op)
+{
+	return op->evex || (op->feature >= FEAT_AVX512F && op->feature <= FEAT_AVX512VP2INTERSECT);
+}
+/* Index of the operand in the row that may be memory, or -1. */
+int insn_memory_operand(const struct opcode *op);
+/* Compressed stores and expanding loads: as many elements of memory as the mask has bits set. */
+bool insn_packs(unsigned id);
 
 /* Size in bytes of operand @n of @in's row, after SIZE_* was resolved. */
 unsigned insn_operand_size(const struct insn *in, unsigned n);

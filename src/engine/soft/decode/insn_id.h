@@ -7,6 +7,7 @@ enum insn_id {
 	INSN_ID_NONE,
 #define INSN(id, name) INSN_ID_##id,
 #define ROW(...)
+#define EROW(...)
 #include "engine/soft/decode/opcodes.def"
 	INSN_ID_COUNT
 };

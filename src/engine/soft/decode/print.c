@@ -54,7 +54,7 @@ static void put_gpr(struct text *t, unsigned n, unsigned size, bool high)
 
 static void put_vector(struct text *t, unsigned n, unsigned size)
 {
-	put(t, "%smm%u", size == 32 ? "y" : "x", n);
+	put(t, "%smm%u", size == 64 ? "z" : size == 32 ? "y" : "x", n);
 }
 
 static const char *size_name(unsigned size)
@@ -68,6 +68,7 @@ static const char *size_name(unsigned size)
 	case 10: return "tbyte ";
 	case 16: return "oword ";
 	case 32: return "yword ";
+	case 64: return "zword ";
 	default: return "";
 	}
 }
@@ -93,7 +94,7 @@ static void put_memory(struct text *t, const struct insn *in, unsigned n, bool s
 	if (in->index != GPR_ZERO) {
 		put(t, any ? "+" : "");
 		if (o->kind == OPND_VM)
-			put_vector(t, in->index, in->flags & INSN_L ? 32 : 16);
+			put_vector(t, in->index, insn_vector_size(in));
 		else
 			put_gpr(t, in->index, asize, false);
 		if (in->scale)
@@ -126,6 +127,8 @@ static void put_rm(struct text *t, const struct insn *in, unsigned n, bool sized
 	case OPND_U: put_vector(t, in->rm, size); break;
 	case OPND_Q:
 	case OPND_N: put(t, "mm%u", in->rm); break;
+	case OPND_KR:
+	case OPND_KM: put(t, "k%u", in->rm); break;
 	default: put_gpr(t, in->rm, size ? size : in->opsize, in->rm_off & 1);
 	}
 }
@@ -154,6 +157,8 @@ static void put_operand(struct text *t, const struct insn *in, uint64_t rip, uns
 	case OPND_U:
 	case OPND_Q:
 	case OPND_N:
+	case OPND_KR:
+	case OPND_KM:
 	case OPND_VM: put_rm(t, in, n, sized); break;
 	case OPND_G: put_gpr(t, in->reg, size, in->reg_off & 1); break;
 	case OPND_B: put_gpr(t, in->vvvv, size, false); break;
@@ -178,10 +183,12 @@ static void put_operand(struct text *t, const struct insn *in, uint64_t rip, uns
 	case OPND_S: put(t, "%s", segments[in->reg & 7]); break;
 	case OPND_C: put(t, "cr%u", in->reg); break;
 	case OPND_D: put(t, "dr%u", in->reg); break;
-	case OPND_V: put_vector(t, in->reg, size == 32 ? 32 : 16); break;
-	case OPND_H: put_vector(t, in->vvvv, size == 32 ? 32 : 16); break;
+	case OPND_V: put_vector(t, in->reg, size); break;
+	case OPND_H: put_vector(t, in->vvvv, size); break;
 	case OPND_L: put_vector(t, in->is4, size == 32 ? 32 : 16); break;
 	case OPND_P: put(t, "mm%u", in->reg); break;
+	case OPND_KG: put(t, "k%u", in->reg); break;
+	case OPND_KH: put(t, "k%u", in->vvvv); break;
 	case OPND_ST0: put(t, "st"); break;
 	case OPND_STI: put(t, "st(%u)", in->rm & 7); break;
 	case OPND_IMPLICIT: put_implicit(t, in, n); break;
@@ -261,7 +268,13 @@ const char *insn_print(const struct insn *in, uint64_t rip, char *buf, size_t le
 		put(&t, first ? " " : ", ");
 		first = false;
 		put_operand(&t, in, rip, i, sized);
+		if (i == 0 && in->aaa)
+			put(&t, " {k%u}%s", in->aaa, in->flags & INSN_Z ? "{z}" : "");
+		if ((in->flags & INSN_B) && (in->flags & INSN_MEM) && op->opnd[i].kind == OPND_W)
+			put(&t, "{1toN}");
 	}
+	if ((in->flags & (INSN_B | INSN_MEM)) == INSN_B)
+		put(&t, op->evex & EV_ER ? ", {%s-sae}" : ", {sae}", &"rn\0rd\0ru\0rz"[3 * (in->flags >> 7 & 1) + (in->flags & INSN_L2 ? 6 : 0)]);
 	if ((in->id == INSN_ID_IN || in->id == INSN_ID_OUT) && (op->implicit & IMPL_RDX_R))
 		put(&t, in->id == INSN_ID_IN ? ", dx" : "; dx");
 	return buf;

@@ -8,16 +8,18 @@ static const char *const names[INSN_ID_COUNT] = {
 	[INSN_ID_NONE] = "(bad)",
 #define INSN(id, name) [INSN_ID_##id] = name,
 #define ROW(...)
+#define EROW(...)
 #include "engine/soft/decode/opcodes.def"
 };
 
 /* The same names as constants, for the rows. */
 #define INSN(id, name) static const char name_##id[] = name;
 #define ROW(...)
+#define EROW(...)
 #include "engine/soft/decode/opcodes.def"
 
 /* Two steps, because form and flags are macros that stand for several members each. */
-#define ROW_(id_, name_, map_, pp_, op_, has_modrm, ext_, mod_, rm_, feat_, attr_, impl_, flr, flw, flu, ...)  \
+#define ROW_(id_, name_, map_, pp_, op_, has_modrm, ext_, mod_, rm_, feat_, attr_, ev_, impl_, flr, flw, flu, ...) \
 	{                                                                                                      \
 		.id = id_,                                                                                     \
 		.map = map_,                                                                                   \
@@ -32,6 +34,7 @@ static const char *const names[INSN_ID_COUNT] = {
 		.fl_read = flr,                                                                                \
 		.fl_write = flw,                                                                               \
 		.fl_undef = flu,                                                                               \
+		.evex = ev_,                                                                                   \
 		.opnd = { __VA_ARGS__ },                                                                       \
 		.name = name_,                                                                                 \
 	},
@@ -40,7 +43,9 @@ static const char *const names[INSN_ID_COUNT] = {
 const struct opcode opcode_table[] = {
 #define INSN(id, name)
 #define ROW(id, map, pp, op, form, feat, attr, impl, fl, ...)                                                  \
-	ROW1(INSN_ID_##id, name_##id, MAP_##map, PP_##pp, op, form, FEAT_##feat, attr, impl, fl, __VA_ARGS__)
+	ROW1(INSN_ID_##id, name_##id, MAP_##map, PP_##pp, op, form, FEAT_##feat, attr, 0, impl, fl, __VA_ARGS__)
+#define EROW(id, map, pp, op, form, feat, attr, fl, ev, ...)                                                   \
+	ROW1(INSN_ID_##id, name_##id, MAP_##map, PP_##pp, op, form, FEAT_##feat, attr, EV_ROW | (ev), 0, fl, __VA_ARGS__)
 #include "engine/soft/decode/opcodes.def"
 };
 

@@ -37,8 +37,16 @@ static bool is_avx2(const struct insn *in)
 	case INSN_ID_VPERM2F128: return false;
 	case INSN_ID_VMPSADBW:
 	case INSN_ID_VMOVNTDQA: return in->flags & INSN_L;
-	default: return op->feature == FEAT_AVX && (in->flags & INSN_L) && op->name[0] == 'v' && op->name[1] == 'p';
+	default: return op->feature == FEAT_AVX && !op->evex && (in->flags & INSN_L) && op->name[0] == 'v' && op->name[1] == 'p';
 	}
+}
+
+/* Shorter vectors than 512 bits are AVX512VL's, but for scalars, and what exists with 128 bits only (SDM vol. 2, 2.7.9). */
+static bool needs_vl(const struct insn *in)
+{
+	const struct opcode *op = &opcode_table[in->row];
+
+	return insn_vector_size(in) < 64 && !(op->evex & EV_LIG) && !(op->attr & OP_L0);
 }
 
 /* What decides is CPUID's feature, but for a few rows. */
@@ -51,7 +59,12 @@ bool interp_model_has(const struct cpu *c, const struct insn *in)
 	case INSN_ID_LZCNT: return true; /* as BSF and BSR, with a prefix that means nothing */
 	case INSN_ID_LAHF:
 	case INSN_ID_SAHF: return c->mode != INSN_MODE64 || cpu_model_has(m, FEAT_LAHF64);
-	default: return cpu_model_has(m, opcode_table[in->row].feature) && (cpu_model_has(m, FEAT_AVX2) || !is_avx2(in));
+	default:
+		if ((in->flags & INSN_EVEX) && needs_vl(in) && !cpu_model_has(m, FEAT_AVX512VL))
+			return false;
+		if (opcode_is_avx512(&opcode_table[in->row]) && !cpu_model_has(m, FEAT_AVX512F))
+			return false;
+		return cpu_model_has(m, opcode_table[in->row].feature) && (cpu_model_has(m, FEAT_AVX2) || !is_avx2(in));
 	}
 }
 

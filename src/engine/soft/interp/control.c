@@ -294,7 +294,9 @@ insn_fn *bind_control(struct cpu *c, const struct insn *in)
 	case INSN_ID_MFENCE: return mfence;
 	case INSN_ID_LFENCE: return lfence;
 	case INSN_ID_SFENCE: return sfence;
-	case INSN_ID_CLFLUSH: return clflush;
+	case INSN_ID_CLFLUSH:
+	case INSN_ID_CLFLUSHOPT:
+	case INSN_ID_CLWB: return clflush;
 	case INSN_ID_NOP:
 	case INSN_ID_PREFETCH: return nop;
 	}

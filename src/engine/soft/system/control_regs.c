@@ -221,6 +221,8 @@ bool xcr0_valid(const struct cpu_model *m, uint64_t v)
 {
 	if ((v & ~cpu_model_xcr0(m)) || !(v & XCR0_X87))
 		return false;
+	if ((v & XCR0_AVX512) && ((v & XCR0_AVX512) != XCR0_AVX512 || !(v & XCR0_AVX)))
+		return false;
 	return !(v & XCR0_AVX) || (v & XCR0_SSE);
 }
 

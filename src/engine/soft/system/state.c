@@ -12,6 +12,9 @@
 #include <string.h>
 
 enum { XSAVE_USED = sizeof(struct cpu_xsave) };
+_Static_assert(sizeof(struct cpu_avx512) == XSAVE_PKRU_OFFSET - XSAVE_OPMASK_OFFSET &&
+	       offsetof(struct cpu_avx512, zmm_hi) == XSAVE_ZMM_HI_OFFSET - XSAVE_OPMASK_OFFSET &&
+	       offsetof(struct cpu_avx512, hi16) == XSAVE_HI16_OFFSET - XSAVE_OPMASK_OFFSET, "one piece");
 
 /* Registers that are the same on both sides: X(name). */
 #define SAME_FIELDS(X)                                                                                        \
@@ -49,6 +52,8 @@ void cpu_get_state(struct cpu *c, struct vcpu_state *s)
 	memset(s->xsave + offsetof(struct cpu_xsave, xstate_bv), 0, XSAVE_HEADER_SIZE);
 	memcpy(s->xsave + offsetof(struct cpu_xsave, xstate_bv), &components, sizeof(components));
 	s->xsave_len = xsave_size(components, false);
+	if (components & XCR0_AVX512)
+		memcpy(s->xsave + XSAVE_OPMASK_OFFSET, &c->z, sizeof(c->z));
 	if (components & XCR0_PKRU)
 		memcpy(s->xsave + XSAVE_PKRU_OFFSET, &c->pkru, sizeof(c->pkru));
 	lapic_get_state(c, s);
@@ -177,7 +182,7 @@ static bool xsave_valid(const struct cpu_model *m, const struct vcpu_state *s)
 	if (s->xsave_len < XSAVE_USED || s->xsave_len > sizeof(s->xsave))
 		return false;
 	memcpy(&x, s->xsave, sizeof(x));
-	if ((x.xstate_bv & XCR0_PKRU) && s->xsave_len < XSAVE_PKRU_OFFSET + XSAVE_PKRU_SIZE)
+	if ((x.xstate_bv & (XCR0_PKRU | XCR0_AVX512)) && s->xsave_len < xsave_size(x.xstate_bv, false))
 		return false;
 	return !(x.xstate_bv & ~cpu_model_image(m)) && !x.xcomp_bv && !(x.mxcsr & ~0xffffu);
 }
@@ -215,6 +220,13 @@ static void load_xsave(struct cpu *c, const struct vcpu_state *s)
 	x.xstate_bv = XCR0_V3;
 	memset(x.hdr_rsvd, 0, sizeof(x.hdr_rsvd));
 	c->x = x;
+	memset(&c->z, 0, sizeof(c->z));
+	if (bv & XCR0_OPMASK)
+		memcpy(c->z.k, s->xsave + XSAVE_OPMASK_OFFSET, sizeof(c->z.k));
+	if (bv & XCR0_ZMM_HI)
+		memcpy(c->z.zmm_hi, s->xsave + XSAVE_ZMM_HI_OFFSET, sizeof(c->z.zmm_hi));
+	if (bv & XCR0_HI16_ZMM)
+		memcpy(c->z.hi16, s->xsave + XSAVE_HI16_OFFSET, sizeof(c->z.hi16));
 	c->pkru = 0;
 	if (bv & XCR0_PKRU)
 		memcpy(&c->pkru, s->xsave + XSAVE_PKRU_OFFSET, sizeof(c->pkru));

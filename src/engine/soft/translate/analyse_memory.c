@@ -215,6 +215,7 @@ static int memory_operand(const struct insn *in)
 		case OPND_E:
 		case OPND_M:
 		case OPND_W:
+		case OPND_KM:
 		case OPND_Q: return op->opnd[n].size == SIZE_NONE ? -1 : n;
 		default: break;
 		}

@@ -89,7 +89,7 @@ static uint8_t *put_rm(uint8_t *p, unsigned size, unsigned opcode, unsigned reg,
 	if (m.gs)
 		*p++ = 0x65;
 	p = put_opcode(p, size, rex, opcode);
-	return put_modrm_mem(p, reg, m);
+	return put_modrm_mem(p, reg, m, false);
 }
 
 /* @n low bytes of @v */

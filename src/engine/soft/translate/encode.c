@@ -48,6 +48,7 @@ enum {
 	ROW_IS4 = 1 << 19,
 	ROW_NO_MEM = 1 << 20,	/* register form only, memory form only */
 	ROW_NO_REG = 1 << 21,
+	ROW_EVEX = 1 << 22,
 };
 
 enum { IMM_Z = 0xfe, IMM_V = 0xff }; /* struct row.imm, else bytes */
@@ -60,7 +61,7 @@ struct row {
 	uint8_t imm;
 };
 
-enum { ROWS_MAX = 2048 };
+enum { ROWS_MAX = 3072 };
 static struct row rows[ROWS_MAX];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static atomic_bool ready;
@@ -83,9 +84,13 @@ static uint32_t operand_bits(const struct operand *o)
 	case OPND_R: bits |= ROW_RM_GPR | (o->size == 1 ? ROW_RM8 : 0); break;
 	case OPND_G: bits |= ROW_REG_GPR | (o->size == 1 ? ROW_REG8 : 0); break;
 	case OPND_B: bits |= ROW_V_GPR; break;
+	case OPND_KG:
 	case OPND_V: bits |= ROW_REG_VEC; break;
+	case OPND_KR:
+	case OPND_KM:
 	case OPND_W:
 	case OPND_U: bits |= ROW_RM_VEC; break;
+	case OPND_KH:
 	case OPND_H: bits |= ROW_V_VEC; break;
 	case OPND_L: bits |= ROW_IS4; break;
 	case OPND_M:
@@ -179,7 +184,7 @@ static void build_row(const struct opcode *op, struct row *r)
 		return;
 	bits |= (op->attr & OP_MODRM ? ROW_MODRM : 0) | (op->attr & OP_PLUSR ? ROW_PLUSR : 0) |
 		(op->attr & OP_ACC0 ? ROW_ACC : 0) | (op->attr & OP_DEF64 ? ROW_DEF64 | ROW_SIZED : 0) |
-		(op->attr & (OP_FORCE64 | OP_NATSIZE) ? ROW_DEF64 | ROW_ONLY_8 : 0) | (op->attr & OP_VEX ? ROW_VEX : 0) |
+		(op->attr & (OP_FORCE64 | OP_NATSIZE) ? ROW_DEF64 | ROW_ONLY_8 : 0) | (op->attr & OP_VEX ? ROW_VEX : 0) | (op->evex ? ROW_EVEX : 0) |
 		(op->mod >= 2 ? ROW_NO_MEM : op->mod == 1 ? ROW_NO_REG : 0);
 	if (op->id == INSN_ID_CBW || op->id == INSN_ID_CWD)
 		bits |= ROW_SIZED;
@@ -328,6 +333,21 @@ static uint8_t *put_vex(uint8_t *p, const struct row *r, const struct insn *in, 
 	return p;
 }
 
+/* SDM vol. 2, 2.7.1 */
+static uint8_t *put_evex(uint8_t *p, const struct row *r, const struct insn *in, const struct parts *x)
+{
+	static const uint8_t pp[] = { [PP_NONE] = 0, [PP_66] = 1, [PP_F3] = 2, [PP_F2] = 3 };
+	bool b = x->mem ? x->rex & ENC_B : x->rm & 8, wide_x = x->mem ? x->rex & ENC_X : x->rm & 16;
+
+	*p++ = 0x62;
+	*p++ = (uint8_t)((x->reg & 8 ? 0 : 0x80) | (wide_x ? 0 : 0x40) | (b ? 0 : 0x20) | (x->reg & 16 ? 0 : 0x10) | r->map);
+	*p++ = (uint8_t)((x->rex & ENC_W ? 0x80 : 0) | (~(unsigned)x->vvvv & 0xf) << 3 | 4 | pp[r->pp & 3]);
+	*p++ = (uint8_t)((in->flags & INSN_Z ? 0x80 : 0) | (in->flags & INSN_L2 ? 0x40 : 0) | (in->flags & INSN_L ? 0x20 : 0) |
+			 (in->flags & INSN_B ? 0x10 : 0) | (x->vvvv & 16 ? 0 : 8) | in->aaa);
+	*p++ = x->opcode;
+	return p;
+}
+
 struct encode encode_same(const struct insn *in)
 {
 	return (struct encode){ .reg = in->reg, .rm = in->rm, .vvvv = in->vvvv,
@@ -344,9 +364,9 @@ bool encode_insn(struct code *c, const struct insn *in, const struct encode *e)
 		return false;
 	if (x.mem && e->mem.gs)
 		*p++ = 0x65;
-	p = r->bits & ROW_VEX ? put_vex(p, r, in, &x) : put_legacy(p, r, in, &x);
+	p = r->bits & ROW_EVEX ? put_evex(p, r, in, &x) : r->bits & ROW_VEX ? put_vex(p, r, in, &x) : put_legacy(p, r, in, &x);
 	if (x.mem)
-		p = put_modrm_mem(p, x.reg, e->mem);
+		p = put_modrm_mem(p, x.reg, e->mem, r->bits & ROW_EVEX);
 	else if (x.modrm)
 		p = put_modrm_reg(p, x.reg, x.rm);
 	if (r->bits & ROW_IS4) {

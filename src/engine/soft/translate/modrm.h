@@ -48,8 +48,8 @@ static inline uint8_t *put_modrm_reg(uint8_t *p, unsigned reg, unsigned rm)
 	return p;
 }
 
-/* ModRM, SIB and displacement of @m. Without a base the displacement is absolute (SIB: RIP-relative is the form without one). */
-static inline uint8_t *put_modrm_mem(uint8_t *p, unsigned reg, struct host_mem m)
+/* ModRM, SIB and displacement of @m; @no_disp8: one byte would mean something else than itself (EVEX). Without a base the displacement is absolute (SIB: RIP-relative is the form without one). */
+static inline uint8_t *put_modrm_mem(uint8_t *p, unsigned reg, struct host_mem m, bool no_disp8)
 {
 	bool no_base = m.base == HOST_NONE, no_index = m.index == HOST_NONE;
 	unsigned base = no_base ? 5 : m.base & 7u, index = no_index ? 4 : m.index & 7u, mod;
@@ -60,7 +60,7 @@ static inline uint8_t *put_modrm_mem(uint8_t *p, unsigned reg, struct host_mem m
 	else if (!m.disp && base != 5)
 		mod = 0;
 	else
-		mod = m.disp == (int8_t)m.disp ? 0x40 : 0x80;
+		mod = m.disp == (int8_t)m.disp && !(no_disp8 && m.disp) ? 0x40 : 0x80;
 	if (no_base || !no_index || base == 4) {
 		*p++ = (uint8_t)(mod | reg | 4);
 		*p++ = (uint8_t)((no_index ? 0 : (unsigned)m.scale << 6) | index << 3 | base);

@@ -398,18 +398,6 @@ static unsigned collect(const struct insn *in, struct encode *en, struct reg_use
 	return n;
 }
 
-static int memory_operand_of(const struct opcode *op)
-{
-	for (int i = 0; i < 4; i++)
-		switch (op->opnd[i].kind) {
-		case OPND_E:
-		case OPND_M:
-		case OPND_W:
-		case OPND_Q: return i;
-		}
-	return -1;
-}
-
 static bool uses_scratch(struct host_mem m, unsigned t)
 {
 	return m.base == t || m.index == t;
@@ -474,7 +462,7 @@ static void emit_high_byte(struct emit *e, const struct insn *in, struct encode 
  */
 static bool named_in_memory(const struct insn *in, const struct reg_use *u, const struct reg_use *use, unsigned n)
 {
-	if (!u->rm || u->guest < R14 || opcode_table[in->row].mod)
+	if (!u->rm || u->guest < R14 || opcode_table[in->row].mod || (in->flags & INSN_B)) /* EVEX.b is a broadcast then */
 		return false;
 	if ((u->access & ACCESS_W) && (u->size != 8 || !one_result_each(use, n)))
 		return false;
@@ -496,7 +484,7 @@ void emit_copy(struct emit *e, const struct insn *in)
 	struct reg_use use[4];
 	unsigned n = collect(in, &en, use), free[2], frees = 0, homes = 0, guest;
 	uint8_t *high = NULL;
-	int m = in->flags & INSN_MEM ? memory_operand_of(op) : -1;
+	int m = in->flags & INSN_MEM ? insn_memory_operand(op) : -1;
 	bool held = e->held == e->c.p;
 
 	for (unsigned i = 0; i < n; i++) {

@@ -144,7 +144,8 @@ struct exit_point {
  */
 #define STACK_NOWHERE (1ull << 62)
 
-enum { VECTOR_SSE = 1, VECTOR_AVX = 2, VECTOR_X87 = 4 };
+/* VECTOR_AVX512: ZMM and opmasks, too */
+enum { VECTOR_SSE = 1, VECTOR_AVX = 2, VECTOR_X87 = 4, VECTOR_AVX512 = 8 };
 #define X87_AT_NONE (~0u)
 
 /* The one list of tier 2's counters, as a run page shows them: the VM's first, then this vCPU's. */
@@ -174,7 +175,7 @@ struct cpu_translate {
 	uint64_t scratch[4];
 	uint32_t flags;	    /* AF_*, kept over a check where they are live */
 	uint8_t vector;	    /* VECTOR_*: what the guest has enabled, and is in the registers; 0: nothing is in the registers */
-	uint8_t vector_lacks[VECTOR_X87 + 1]; /* by VECTOR_*: 1 when `vector` does not have it */
+	uint8_t vector_lacks[VECTOR_AVX512 + 1]; /* by VECTOR_*: 1 when `vector` does not have it */
 	/* The last x87 instruction since they were loaded: its offset in the page, and above that bit 12 on its opcode as in FOP; its page. */
 	uint32_t x87_at;
 	uint64_t x87_page;

@@ -15,12 +15,14 @@
 /* --- what there has to be --- */
 
 /* In emit.vector, beside VECTOR_*: t.x87_page is that of the block. */
-enum { NOTED_PAGE = 8 };
+enum { NOTED_PAGE = 16 };
 
 unsigned insn_vector_needs(const struct insn *in)
 {
 	uint32_t attr = opcode_table[in->row].attr;
 
+	if (opcode_is_avx512(&opcode_table[in->row]))
+		return VECTOR_AVX512;
 	return (attr & OP_AVX ? VECTOR_AVX : attr & OP_SSE ? VECTOR_SSE : 0) | (attr & (OP_X87 | OP_MMX) ? VECTOR_X87 : 0);
 }
 
@@ -73,6 +75,8 @@ void emit_vector_check(struct emit *e)
 
 	if (!live)
 		needs |= needs_ahead(e);
+	if (needs & VECTOR_AVX512) /* each has those before it */
+		needs &= ~(unsigned)(VECTOR_AVX | VECTOR_SSE);
 	if (needs & VECTOR_AVX)
 		needs &= ~(unsigned)VECTOR_SSE;
 	missing = needs & ~(unsigned)e->vector;
@@ -83,12 +87,12 @@ void emit_vector_check(struct emit *e)
 		asm_store(&e->c, 8, HOST_CPU(t.save_rcx), RCX);
 		asm_mov(&e->c, 8, T0, RCX);
 	}
-	for (unsigned bit = VECTOR_SSE; bit <= VECTOR_X87; bit <<= 1)
+	for (unsigned bit = VECTOR_SSE; bit <= VECTOR_AVX512; bit <<= 1)
 		if (missing & bit)
 			(live ? check_bit_flag_free : check_bit)(e, missing, bit, retry);
 	if (live)
 		asm_mov(&e->c, 8, RCX, T0);
-	e->vector |= (uint8_t)(missing | (missing & VECTOR_AVX ? VECTOR_SSE : 0));
+	e->vector |= (uint8_t)(missing | (missing & VECTOR_AVX512 ? VECTOR_AVX | VECTOR_SSE : missing & VECTOR_AVX ? VECTOR_SSE : 0));
 }
 
 /* --- x87 --- */
@@ -188,6 +192,8 @@ emit_fn *vector_emitter(const struct insn *in)
 	case INSN_ID_FWAIT: return emit_copy;
 	}
 	if (!(attr & OP_NATIVE) || ((attr & OP_MASKED) && !masked_move(in->id)))
+		return NULL;
+	if (in->flags & INSN_MEM && insn_packs(in->id)) /* how much of its operand there has to be depends on the mask */
 		return NULL;
 	if ((attr & OP_X87) && !(attr & OP_MMX))
 		return x87_emitter(in);

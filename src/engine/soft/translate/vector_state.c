@@ -6,7 +6,8 @@
  * move it (and XMM and MXCSR on the way), which is why it is loaded only when an x87 or MMX instruction asks for it.
  *
  * Invariants:
- *  - t.vector tells what is in the registers (state.h). The upper halves of YMM go with XMM, whatever the guest has enabled;
+ *  - t.vector tells what is in the registers (state.h). The upper halves of YMM go with XMM, whatever the guest has enabled; those of ZMM, ZMM16 to
+ *    ZMM31 and the opmasks with the first AVX-512 instruction, or with XMM while one of the upper halves is not zero;
  *  - FIP, FDP and FOP of the host are addresses of the host: what FXSAVE64 stores of them is overwritten before anybody can see it, with what
  *    translated code has noted (cpu.x.fdp; t.x87_at and t.x87_page);
  *  - C code finds MXCSR's control bits as they are at the start of a process, upper halves clean, the x87 empty, with its own control word and
@@ -27,6 +28,42 @@ _Static_assert(offsetof(struct cpu_xsave, mxcsr) == 24 && offsetof(struct cpu_xs
 #define LOAD_LOW(n) "vmovaps 160+16*" #n "(%0), %%xmm" #n "\n\t"
 #define LOAD_HIGH(n) "vinsertf128 $1, 576+16*" #n "(%0), %%ymm" #n ", %%ymm" #n "\n\t"
 
+/* ZMM and opmasks: what is beside XMM and YMM (struct cpu_avx512). */
+#define EACH_HIGH(X) X(16) X(17) X(18) X(19) X(20) X(21) X(22) X(23) X(24) X(25) X(26) X(27) X(28) X(29) X(30) X(31)
+#define EACH_MASK(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
+#define STORE_ZMM(n) "vextractf64x4 $1, %%zmm" #n ", 64+32*" #n "(%0)\n\t"
+#define LOAD_ZMM(n) "vinsertf64x4 $1, 64+32*" #n "(%0), %%zmm" #n ", %%zmm" #n "\n\t"
+#define STORE_HI16(n) "vmovaps %%zmm" #n ", 576+64*(" #n "-16)(%0)\n\t"
+#define LOAD_HI16(n) "vmovaps 576+64*(" #n "-16)(%0), %%zmm" #n "\n\t"
+#define STORE_MASK(n) "kmovq %%k" #n ", 8*" #n "(%0)\n\t"
+#define LOAD_MASK(n) "kmovq 8*" #n "(%0), %%k" #n "\n\t"
+_Static_assert(offsetof(struct cpu_avx512, k) == 0 && offsetof(struct cpu_avx512, zmm_hi) == 64 &&
+	       offsetof(struct cpu_avx512, hi16) == 576, "the offsets in the instructions above");
+
+static void avx512_store(struct cpu *c)
+{
+	__asm__ volatile(EACH(STORE_ZMM) EACH_HIGH(STORE_HI16) EACH_MASK(STORE_MASK) : : "r"(&c->z) : "memory");
+}
+
+/* XMM and YMM are there. */
+static void avx512_load(struct cpu *c)
+{
+	__asm__ volatile(EACH(LOAD_ZMM) EACH_HIGH(LOAD_HI16) EACH_MASK(LOAD_MASK) : : "r"(&c->z) : "memory");
+}
+
+/* VEX encodings clear the upper halves: while these are in memory, they have to be zero already. */
+static bool upper_halves_in_use(const struct cpu *c)
+{
+	const uint64_t *w = (const uint64_t *)(const void *)c->z.zmm_hi;
+	uint64_t any = 0;
+
+	if (!c->wide)
+		return false;
+	for (size_t i = 0; i < sizeof(c->z.zmm_hi) / sizeof(*w); i++)
+		any |= w[i];
+	return any;
+}
+
 /* Flags that are set change nothing for code that never looks at them. */
 static bool mxcsr_is_hosts(const struct cpu_xsave *x)
 {
@@ -39,6 +76,7 @@ static void now_there(struct cpu *c, unsigned vector)
 	c->t.vector_lacks[VECTOR_SSE] = !(vector & VECTOR_SSE);
 	c->t.vector_lacks[VECTOR_AVX] = !(vector & VECTOR_AVX);
 	c->t.vector_lacks[VECTOR_X87] = !(vector & VECTOR_X87);
+	c->t.vector_lacks[VECTOR_AVX512] = !(vector & VECTOR_AVX512);
 }
 
 static void x87_store(struct cpu *c)
@@ -79,6 +117,8 @@ void translate_vector_save(struct cpu *c)
 		x87_store(c);
 	else
 		__asm__ volatile(EACH(STORE_LOW) "stmxcsr 24(%0)" : : "r"(x) : "memory");
+	if (there & VECTOR_AVX512)
+		avx512_store(c);
 	__asm__ volatile(EACH(STORE_HIGH) "vzeroupper" : : "r"(x) : "memory");
 	if (!mxcsr_is_hosts(x))
 		__asm__ volatile("ldmxcsr %0" : : "m"(host_mxcsr));
@@ -102,7 +142,9 @@ static unsigned vector_allowed(const struct cpu *c)
 	bool sse = !(c->cr0 & (CR0_EM | CR0_TS)) && (c->cr4 & CR4_OSFXSR);
 	bool avx = sse && (c->cr4 & CR4_OSXSAVE) && (c->xcr0 & 6) == 6;
 
-	return (sse ? VECTOR_SSE : 0) | (avx ? VECTOR_AVX : 0) | (c->cr0 & (CR0_EM | CR0_TS) ? 0 : VECTOR_X87);
+	bool avx512 = avx && c->wide && (c->xcr0 & XCR0_AVX512) == XCR0_AVX512;
+
+	return (sse ? VECTOR_SSE : 0) | (avx ? VECTOR_AVX : 0) | (avx512 ? VECTOR_AVX512 : 0) | (c->cr0 & (CR0_EM | CR0_TS) ? 0 : VECTOR_X87);
 }
 
 bool translate_vector_load(struct cpu *c, unsigned wanted)
@@ -111,10 +153,16 @@ bool translate_vector_load(struct cpu *c, unsigned wanted)
 
 	if (wanted & ~allowed)
 		return false;
+	if (!(wanted & VECTOR_AVX512) && (c->t.vector || !upper_halves_in_use(c)))
+		allowed &= ~(unsigned)VECTOR_AVX512;
+	else
+		wanted |= allowed & VECTOR_AVX512;
 	if (wanted & ~c->t.vector & VECTOR_X87)
 		x87_load(c);
 	else if (!c->t.vector)
 		__asm__ volatile(EACH(LOAD_LOW) EACH(LOAD_HIGH) "ldmxcsr 24(%0)" : : "r"(&c->x) : "memory");
+	if (wanted & ~c->t.vector & VECTOR_AVX512)
+		avx512_load(c);
 	now_there(c, c->t.vector | (wanted & VECTOR_X87) | (allowed & ~(unsigned)VECTOR_X87));
 	return true;
 }

@@ -247,7 +247,7 @@ static thunk_fn *executable(uint32_t at)
 static int thunk_scratch(struct cpu *c, void *mem)
 {
 	uint8_t code[THUNK_MAX];
-	int len = emit_thunk(c->cur, code), r;
+	int len = emit_thunk(c->cur, c->wide, code), r;
 	unsigned a, b, cc, d;
 
 	if (len < 0)
@@ -261,10 +261,10 @@ static int thunk_scratch(struct cpu *c, void *mem)
 	return r;
 }
 
-thunk_fn *thunk_get(const struct insn *in)
+thunk_fn *thunk_get(const struct insn *in, bool wide)
 {
 	uint8_t code[THUNK_MAX];
-	int len = emit_thunk(in, code);
+	int len = emit_thunk(in, wide, code);
 	uint32_t at;
 
 	if (len < 0)

@@ -10,6 +10,7 @@
  *              instruction; flags; general register; STMXCSR; store the registers that are written;
  *              VZEROUPPER after 256 bits. A legacy encoding keeps a YMM register's upper half, a VEX
  *              one clears it (SDM vol. 1, 14.1.4).
+ *   EVEX       the same with all of the ZMM registers and opmasks that are read or written; VZEROUPPER
  *   MMX        the same with MM registers, EMMS at the end
  *   x87        FXRSTOR64 of the whole file, the instruction, FXSAVE64, EMMS, FLDCW
  *
@@ -24,6 +25,10 @@
 #define XMM_OFF(n) (X_OFF(xmm) + 16 * (uint32_t)(n))
 #define YMM_OFF(n) (X_OFF(ymm_hi) + 16 * (uint32_t)(n))
 #define ST_OFF(n) (X_OFF(st) + 16 * (uint32_t)(n))
+#define Z_OFF(member) ((uint32_t)(offsetof(struct cpu, z) + offsetof(struct cpu_avx512, member)))
+#define K_OFF(n) (Z_OFF(k) + 8 * (uint32_t)(n))
+#define ZMM_OFF(n) (Z_OFF(zmm_hi) + 32 * (uint32_t)(n))
+#define HI16_OFF(n) (Z_OFF(hi16) + 64 * ((uint32_t)(n) - 16))
 #define GPR_OFF(n) ((uint32_t)offsetof(struct cpu, gpr) + 8 * (uint32_t)(n))
 #define FLAGS_OFF ((uint32_t)offsetof(struct cpu, flags))
 
@@ -31,12 +36,12 @@ struct emit {
 	uint8_t *p;
 	const struct insn *in;
 	const struct opcode *op;
-	uint16_t xmm_in, xmm_out; /* registers to load and to store */
-	uint8_t mm_in, mm_out;
+	uint32_t xmm_in, xmm_out; /* registers to load and to store */
+	uint8_t mm_in, mm_out, k_in, k_out;
 	int gpr_in, gpr_out; /* that RAX stands for, or -1 */
-	uint8_t reg, rm;     /* numbers as encoded, 0 to 15 */
+	uint8_t reg, rm;     /* numbers as encoded, 0 to 31 */
 	uint8_t vvvv;
-	bool mem, l;
+	bool mem, l, evex, wide;
 };
 
 static void byte(struct emit *e, unsigned b) { *e->p++ = (uint8_t)b; }
@@ -113,15 +118,91 @@ static void ymm_clear_upper(struct emit *e, unsigned n)
 	at_rdi(e, n, YMM_OFF(n));
 }
 
+/* VMOVUPS [upper half of ZMM], ymm: it has been stored, and is zero but for that */
+static void zmm_clear_upper(struct emit *e, unsigned n)
+{
+	if (e->l) { /* VXORPS */
+		byte(e, 0xc4);
+		byte(e, n < 8 ? 0xe1 : 0x41);
+		byte(e, (~n & 0xf) << 3);
+		byte(e, 0x57);
+		byte(e, 0xc0 | (n & 7) << 3 | (n & 7));
+	}
+	byte(e, 0xc5);
+	byte(e, 0x7c | (n < 8 ? 0x80 : 0));
+	byte(e, 0x11);
+	at_rdi(e, n, ZMM_OFF(n));
+}
+
+/* --- AVX-512 --- */
+
+/* The prefix of an instruction on ZMM @n and memory at [RDI + ...]: @p1 has W, vvvv and pp. */
+static void evex_at_rdi(struct emit *e, unsigned n, unsigned map, unsigned p1)
+{
+	byte(e, 0x62);
+	byte(e, (n & 8 ? 0 : 0x80u) | 0x60 | (n & 16 ? 0 : 0x10u) | map);
+	byte(e, p1 | 4);
+	byte(e, 0x48);
+}
+
+static void zmm_load(struct emit *e, unsigned n)
+{
+	if (n >= 16) { /* VMOVUPS */
+		evex_at_rdi(e, n, MAP_0F, 0x78);
+		byte(e, 0x10);
+		at_rdi(e, n, HI16_OFF(n));
+		return;
+	}
+	xmm_move(e, n, false, true);
+	ymm_load_upper(e, n);
+	evex_at_rdi(e, n, MAP_0F3A, 0x80 | (~n & 0xf) << 3 | 1); /* VINSERTF64X4 */
+	byte(e, 0x1a);
+	at_rdi(e, n, ZMM_OFF(n));
+	byte(e, 1);
+}
+
+static void zmm_store(struct emit *e, unsigned n)
+{
+	if (n >= 16) {
+		evex_at_rdi(e, n, MAP_0F, 0x78);
+		byte(e, 0x11);
+		at_rdi(e, n, HI16_OFF(n));
+		return;
+	}
+	xmm_move(e, n, true, true);
+	ymm_store_upper(e, n);
+	evex_at_rdi(e, n, MAP_0F3A, 0x80 | 0x78 | 1); /* VEXTRACTF64X4 */
+	byte(e, 0x1b);
+	at_rdi(e, n, ZMM_OFF(n));
+	byte(e, 1);
+}
+
+/* KMOVQ */
+static void k_moves(struct emit *e, unsigned set, bool store)
+{
+	for (unsigned n = 0; n < 8; n++) {
+		if (!(set >> n & 1))
+			continue;
+		BYTES(e, 0xc4, 0xe1, 0xf8);
+		byte(e, store ? 0x91 : 0x90);
+		at_rdi(e, n, K_OFF(n));
+	}
+}
+
 static void load_registers(struct emit *e, bool vex)
 {
-	for (unsigned n = 0; n < 16; n++) {
+	for (unsigned n = 0; n < 32; n++) {
 		if (!(e->xmm_in >> n & 1))
 			continue;
+		if (e->evex) {
+			zmm_load(e, n);
+			continue;
+		}
 		xmm_move(e, n, false, vex);
 		if (e->l)
 			ymm_load_upper(e, n);
 	}
+	k_moves(e, e->k_in, false);
 	for (unsigned n = 0; n < 8; n++) {
 		if (!(e->mm_in >> n & 1))
 			continue;
@@ -132,9 +213,13 @@ static void load_registers(struct emit *e, bool vex)
 
 static void store_registers(struct emit *e, bool vex)
 {
-	for (unsigned n = 0; n < 16; n++) {
+	for (unsigned n = 0; n < 32; n++) {
 		if (!(e->xmm_out >> n & 1))
 			continue;
+		if (e->evex) {
+			zmm_store(e, n);
+			continue;
+		}
 		xmm_move(e, n, true, vex);
 		if (!vex)
 			continue;
@@ -142,7 +227,10 @@ static void store_registers(struct emit *e, bool vex)
 			ymm_store_upper(e, n);
 		else
 			ymm_clear_upper(e, n);
+		if (e->wide)
+			zmm_clear_upper(e, n);
 	}
+	k_moves(e, e->k_out, true);
 	for (unsigned n = 0; n < 8; n++) {
 		if (!(e->mm_out >> n & 1))
 			continue;
@@ -227,8 +315,19 @@ static bool take_operands(struct emit *e)
 		case OPND_H: n = e->vvvv = in->vvvv; goto xmm;
 		case OPND_L: n = in->is4; goto xmm;
 		xmm:
-			e->xmm_in |= (uint16_t)((o->access & ACCESS_R ? 1u : 0) << n);
-			e->xmm_out |= (uint16_t)((o->access & ACCESS_W ? 1u : 0) << n);
+			e->xmm_in |= (o->access & ACCESS_R || (i == 0 && in->aaa && !(in->flags & INSN_Z)) ? 1u : 0) << n;
+			e->xmm_out |= (o->access & ACCESS_W ? 1u : 0) << n;
+			break;
+		case OPND_KG: n = e->reg = in->reg; goto k;
+		case OPND_KH: n = e->vvvv = in->vvvv; goto k;
+		case OPND_KM:
+			if (e->mem)
+				break;
+			/* fall through */
+		case OPND_KR: n = e->rm = in->rm; goto k;
+		k:
+			e->k_in |= (uint8_t)((o->access & ACCESS_R ? 1u : 0) << n);
+			e->k_out |= (uint8_t)((o->access & ACCESS_W ? 1u : 0) << n);
 			break;
 		case OPND_P: n = e->reg = in->reg & 7; goto mm;
 		case OPND_Q:
@@ -268,6 +367,10 @@ static bool take_operands(struct emit *e)
 		if (o->access & ACCESS_W)
 			e->gpr_out = gpr;
 	}
+	if (in->aaa)
+		e->k_in |= (uint8_t)(1u << in->aaa);
+	if (in->id == INSN_ID_VP2INTERSECTD || in->id == INSN_ID_VP2INTERSECTQ) /* a pair */
+		e->k_out = (uint8_t)(3u << (in->reg & 6));
 	if (e->op->implicit & IMPL_XMM0_R)
 		e->xmm_in |= 1;
 	if (e->op->implicit & IMPL_XMM0_W)
@@ -318,9 +421,24 @@ static void prefix_vex(struct emit *e)
 			(e->op->pp < sizeof(pp) ? pp[e->op->pp] : 0));
 }
 
+/* SDM vol. 2, 2.7.1 */
+static void prefix_evex(struct emit *e)
+{
+	static const uint8_t pp[] = { [PP_NONE] = 0, [PP_66] = 1, [PP_F3] = 2, [PP_F2] = 3 };
+	unsigned rm = e->mem ? 0 : e->rm, flags = e->in->flags;
+
+	byte(e, 0x62);
+	byte(e, (e->reg & 8 ? 0 : 0x80u) | (rm & 16 ? 0 : 0x40u) | (rm & 8 ? 0 : 0x20u) | (e->reg & 16 ? 0 : 0x10u) | e->op->map);
+	byte(e, (flags & INSN_W ? 0x80u : 0) | (~(unsigned)e->vvvv & 0xf) << 3 | 4 | pp[e->op->pp & 3]);
+	byte(e, (flags & INSN_Z ? 0x80u : 0) | (flags & INSN_L2 ? 0x40u : 0) | (flags & INSN_L ? 0x20u : 0) |
+			(flags & INSN_B ? 0x10u : 0) | (e->vvvv & 16 ? 0 : 8u) | e->in->aaa);
+}
+
 static void instruction(struct emit *e)
 {
-	if (e->op->attr & OP_VEX)
+	if (e->evex)
+		prefix_evex(e);
+	else if (e->op->attr & OP_VEX)
 		prefix_vex(e);
 	else
 		prefixes_legacy(e);
@@ -383,7 +501,7 @@ static void emit_vector(struct emit *e)
 	if (fp)
 		stmxcsr_guest(e);
 	store_registers(e, vex);
-	if (e->l)
+	if (e->l || e->evex)
 		BYTES(e, 0xc5, 0xf8, 0x77); /* VZEROUPPER */
 	if (e->mm_in | e->mm_out)
 		BYTES(e, 0x0f, 0x77); /* EMMS */
@@ -393,9 +511,9 @@ static void emit_vector(struct emit *e)
 		BYTES(e, 0x31, 0xc0, 0xc3); /* XOR EAX, EAX; RET */
 }
 
-int emit_thunk(const struct insn *in, uint8_t *buf)
+int emit_thunk(const struct insn *in, bool wide, uint8_t *buf)
 {
-	struct emit e = { .p = buf, .in = in, .op = &opcode_table[in->row] };
+	struct emit e = { .p = buf, .in = in, .op = &opcode_table[in->row], .wide = wide, .evex = in->flags & INSN_EVEX };
 
 	if (!take_operands(&e))
 		return -1;

@@ -128,6 +128,7 @@ static void vzeroupper(struct cpu *c, const struct insn *in)
 {
 	check_avx(c);
 	memset(c->x.ymm_hi, 0, c->mode == INSN_MODE64 ? sizeof(c->x.ymm_hi) : sizeof(c->x.ymm_hi) / 2);
+	memset(c->z.zmm_hi, 0, c->mode == INSN_MODE64 ? sizeof(c->z.zmm_hi) : sizeof(c->z.zmm_hi) / 2);
 }
 
 static void vzeroall(struct cpu *c, const struct insn *in)
@@ -142,6 +143,7 @@ void vector_reset(struct cpu *c, bool init)
 	if (init)
 		return;
 	memset(&c->x, 0, sizeof(c->x));
+	memset(&c->z, 0, sizeof(c->z));
 	c->x.fcw = 0x40;
 	c->x.ftw = 0xff; /* FTW is 5555H: all zero, none empty */
 	c->x.mxcsr = MXCSR_INIT;

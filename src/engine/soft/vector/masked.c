@@ -32,6 +32,7 @@ static void ymm_put(struct cpu *c, unsigned n, const struct ymm *v, unsigned len
 		memcpy(c->x.ymm_hi[n], v->b + 16, 16);
 	else
 		memset(c->x.ymm_hi[n], 0, 16);
+	memset(c->z.zmm_hi[n], 0, sizeof(c->z.zmm_hi[n]));
 }
 
 /* --- VMASKMOV, VPMASKMOV --- */
@@ -172,11 +173,13 @@ static int64_t index_at(const struct ymm *v, unsigned i, unsigned size)
 	return narrow;
 }
 
-/* What is done is in the registers: before it may come no further. */
+/* What is done is in the registers: before it may come no further. The upper halves of ZMM are cleared at the end. */
 static void gather_keep(struct cpu *c, const struct insn *in, const struct ymm *dest, const struct ymm *mask)
 {
-	ymm_put(c, in->reg, dest, 32);
-	ymm_put(c, in->vvvv, mask, 32);
+	memcpy(c->x.xmm[in->reg], dest->b, 16);
+	memcpy(c->x.ymm_hi[in->reg], dest->b + 16, 16);
+	memcpy(c->x.xmm[in->vvvv], mask->b, 16);
+	memcpy(c->x.ymm_hi[in->vvvv], mask->b + 16, 16);
 }
 
 static void gather(struct cpu *c, const struct insn *in)

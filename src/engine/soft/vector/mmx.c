@@ -107,7 +107,7 @@ insn_fn *bind_mmx(const struct insn *in)
 		return emms;
 	if (!(in->flags & INSN_MEM))
 		return mixed ? register_mixed : register_mmx;
-	m = memory_operand(op);
+	m = insn_memory_operand(op);
 	if (m < 0)
 		return NULL;
 	size = insn_operand_size(in, (unsigned)m);

@@ -70,7 +70,7 @@ __attribute__((noinline)) void vector_load_slow(struct cpu *c, unsigned seg, uin
 	uint64_t v;
 
 	vector_check_alignment(c, seg, addr, size);
-	if (size == 16 || size == 32 || size == 10) {
+	if (size > 8) {
 		mmu_load_bytes(c, seg, addr, buf, size);
 		return;
 	}
@@ -208,20 +208,6 @@ static insn_fn *const stores[KIND_COUNT][SHAPES] = {
 	{ SHAPES_OF(store, AVX), store_AVX_32_0, store_AVX_16_1, store_AVX_32_1 },
 };
 
-int memory_operand(const struct opcode *op)
-{
-	for (int i = 0; i < 4; i++)
-		switch (op->opnd[i].kind) {
-		case OPND_E:
-		case OPND_M:
-		case OPND_W:
-		case OPND_Q:
-		case OPND_VM: return i;
-		default: break;
-		}
-	return -1;
-}
-
 static insn_fn *bind_sse_avx(const struct insn *in)
 {
 	const struct opcode *op = &opcode_table[in->row];
@@ -231,7 +217,7 @@ static insn_fn *bind_sse_avx(const struct insn *in)
 
 	if (!(in->flags & INSN_MEM))
 		return k == KIND_AVX ? register_AVX : register_SSE;
-	m = memory_operand(op);
+	m = insn_memory_operand(op);
 	if (m < 0)
 		return NULL;
 	size = insn_operand_size(in, (unsigned)m);
@@ -266,7 +252,9 @@ int vector_bind(struct cpu *c, struct insn *in)
 	/* VEX.W widens lengths in RAX and RDX, outside 64-bit mode it does not: the thunk runs in 64-bit mode. */
 	if ((op->implicit & IMPL_RAX_R) && c->mode != INSN_MODE64)
 		in->flags &= (uint16_t)~INSN_W;
-	if (op->attr & OP_MASKED)
+	if (opcode_is_avx512(op))
+		fn = bind_evex(in);
+	else if (op->attr & OP_MASKED)
 		fn = bind_masked(in);
 	else if (op->attr & OP_MMX)
 		fn = bind_mmx(in);
@@ -277,7 +265,7 @@ int vector_bind(struct cpu *c, struct insn *in)
 	if (!fn)
 		return -1;
 	if (!needs_no_thunk(op)) {
-		thunk_fn *thunk = thunk_get(in);
+		thunk_fn *thunk = thunk_get(in, c->wide);
 
 		if (!thunk)
 			return -1;

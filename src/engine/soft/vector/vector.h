@@ -9,6 +9,7 @@
  *   x87.c      the same for the x87; its control instructions
  *   fpenv.c    FNSTENV, FLDENV, FNSAVE, FRSTOR
  *   masked.c   masked moves, gathers
+ *   evex.c     AVX-512: memory operands under masks, gathers and scatters
  *   image.c    FXSAVE, FXRSTOR; MXCSR; VZEROUPPER, VZEROALL; state after RESET
  *   xsave.c    the XSAVE family
  *
@@ -49,17 +50,25 @@ enum {
 	XSTATE_X87 = 1 << 0,
 	XSTATE_SSE = 1 << 1,
 	XSTATE_AVX = 1 << 2,
+	XSTATE_OPMASK = 1 << 5,
+	XSTATE_ZMM_HI = 1 << 6,
+	XSTATE_HI16_ZMM = 1 << 7,
+	XSTATE_AVX512 = XSTATE_OPMASK | XSTATE_ZMM_HI | XSTATE_HI16_ZMM,
+	XSTATE_ZMM_ALL = XSTATE_SSE | XSTATE_AVX | XSTATE_AVX512,
 	XSTATE_PKRU = 1 << 9,
-	THUNK_MAX = 256, /* bytes; the longest there is has some 120 */
+	THUNK_MAX = 256, /* bytes; the longest there is has some 200 */
 };
 
 /* --- emit.c --- */
-/* Writes the thunk of @in to @buf (THUNK_MAX bytes). Its length, or -1: its row cannot be run natively. */
-int emit_thunk(const struct insn *in, uint8_t *buf);
+/*
+ * Writes the thunk of @in to @buf (THUNK_MAX bytes). Its length, or -1: its row cannot be run natively. @wide: the guest has ZMM
+ * registers, whose upper halves VEX encodings clear.
+ */
+int emit_thunk(const struct insn *in, bool wide, uint8_t *buf);
 
 /* --- area.c --- */
 /* The thunk of @in, made or found; never NULL but when there is none (emit_thunk). Any thread. */
-thunk_fn *thunk_get(const struct insn *in);
+thunk_fn *thunk_get(const struct insn *in, bool wide);
 
 /* --- checks before an instruction (SDM vol. 2, table 2-14 and the exceptions of each) --- */
 _Noreturn void raise_no_sse(struct cpu *c);
@@ -172,10 +181,12 @@ insn_fn *bind_mmx(const struct insn *in);
 insn_fn *bind_x87(const struct insn *in);
 insn_fn *bind_fpenv(const struct insn *in);
 insn_fn *bind_masked(const struct insn *in);
+insn_fn *bind_evex(const struct insn *in);
 insn_fn *bind_image(const struct insn *in);
 insn_fn *bind_xsave(const struct insn *in);
 
-/* Index of the memory operand in the row, or -1. */
-int memory_operand(const struct opcode *op);
+/* --- evex.c --- */
+void zmm_get(const struct cpu *c, unsigned n, uint8_t v[64]);
+void zmm_put(struct cpu *c, unsigned n, const uint8_t v[64]);
 
 #endif

@@ -235,7 +235,7 @@ insn_fn *bind_x87(const struct insn *in)
 	}
 	if (!(in->flags & INSN_MEM))
 		return run_register;
-	m = memory_operand(op);
+	m = insn_memory_operand(op);
 	if (m < 0)
 		return NULL;
 	store = op->opnd[m].access & ACCESS_W;

@@ -2,10 +2,10 @@
 /*
  * XSAVE, XSAVEOPT, XSAVEC, XSAVES, XRSTOR, XRSTORS (SDM vol. 1, 13.4 to 13.12).
  *
- * Components are x87 (0), SSE (1), AVX (2) and, where the model has protection keys, PKRU (9). A component
- * is "in use" when it is not in its initial configuration, found by looking at it; there is no
- * modified optimisation. AVX lies at 576 in the compacted format too, because it is the first one
- * behind the header; only PKRU's place depends on the format.
+ * Components are x87 (0), SSE (1), AVX (2) and, where the model has them, opmasks (5), the upper halves of ZMM0-ZMM15 (6),
+ * ZMM16-ZMM31 (7) and PKRU (9). A component is "in use" when it is not in its initial configuration, found by looking at it; there is
+ * no modified optimisation. AVX lies at 576 in the compacted format too, because it is the first one
+ * behind the header; the places of the others depend on the format.
  *
  * MXCSR and its mask are written by XSAVE and XSAVEOPT, and MXCSR is read by XRSTOR of the standard form,
  * if SSE or AVX is asked for, whatever XSTATE_BV says; in the compacted format they are part of
@@ -50,6 +50,14 @@ uint64_t vector_xinuse(const struct cpu *c)
 		inuse |= XSTATE_SSE;
 	if (!is_zero(x->ymm_hi, 16 * registers(c)))
 		inuse |= XSTATE_AVX;
+	if (c->wide) {
+		if (!is_zero(c->z.k, sizeof(c->z.k)))
+			inuse |= XSTATE_OPMASK;
+		if (!is_zero(c->z.zmm_hi, 32 * registers(c)))
+			inuse |= XSTATE_ZMM_HI;
+		if (c->mode == INSN_MODE64 && !is_zero(c->z.hi16, sizeof(c->z.hi16)))
+			inuse |= XSTATE_HI16_ZMM;
+	}
 	if (c->pkru)
 		inuse |= XSTATE_PKRU;
 	return inuse;
@@ -77,17 +85,25 @@ static uint64_t area_address(struct cpu *c, const struct insn *in, unsigned size
 	return addr;
 }
 
-static unsigned area_size(uint64_t components, bool compacted)
+/* AVX-512's components: where they are in struct cpu, and what of them the mode has. */
+struct part {
+	uint64_t bit;
+	void *at;
+	unsigned size;
+};
+
+static void parts(struct cpu *c, struct part p[3])
 {
-	if (components & XSTATE_PKRU)
-		return xsave_pkru_offset(components, compacted) + XSAVE_PKRU_SIZE;
-	return HEADER + HEADER_SIZE + (components & XSTATE_AVX ? AVX_SIZE : 0);
+	p[0] = (struct part){ XSTATE_OPMASK, c->z.k, sizeof(c->z.k) };
+	p[1] = (struct part){ XSTATE_ZMM_HI, c->z.zmm_hi, 32 * registers(c) };
+	p[2] = (struct part){ XSTATE_HI16_ZMM, c->z.hi16, c->mode == INSN_MODE64 ? sizeof(c->z.hi16) : 0 };
 }
 
-/* Stores @components; MXCSR apart. @pkru_at is where PKRU belongs. */
-static void store_components(struct cpu *c, const struct insn *in, uint64_t addr, uint64_t components, unsigned pkru_at)
+/* Stores @components of an area with room for @all; MXCSR apart. */
+static void store_components(struct cpu *c, const struct insn *in, uint64_t addr, uint64_t components, uint64_t all, bool compacted)
 {
 	struct cpu_xsave img;
+	struct part p[3];
 
 	if (components & XSTATE_X87) {
 		memcpy(&img, &c->x, OFF(xmm));
@@ -104,7 +120,13 @@ static void store_components(struct cpu *c, const struct insn *in, uint64_t addr
 	if (components & XSTATE_AVX)
 		mmu_store_bytes(c, in->seg, addr + OFF(ymm_hi), c->x.ymm_hi, 16 * registers(c));
 	if (components & XSTATE_PKRU)
-		mmu_store(c, in->seg, addr + pkru_at, XSAVE_PKRU_SIZE, c->pkru);
+		mmu_store(c, in->seg, addr + xsave_pkru_offset(all, compacted), XSAVE_PKRU_SIZE, c->pkru);
+	if (!(components & XSTATE_AVX512))
+		return;
+	parts(c, p);
+	for (unsigned i = 0; i < 3; i++)
+		if ((components & p[i].bit) && p[i].size)
+			mmu_store_bytes(c, in->seg, addr + xsave_offset(all, p[i].bit, compacted), p[i].at, p[i].size);
 }
 
 static void store_mxcsr(struct cpu *c, const struct insn *in, uint64_t addr)
@@ -117,12 +139,12 @@ static void store_mxcsr(struct cpu *c, const struct insn *in, uint64_t addr)
 static void save_standard(struct cpu *c, const struct insn *in, bool optimised)
 {
 	uint64_t rfbm = requested(c, false), inuse = vector_xinuse(c), bv;
-	unsigned size = area_size(rfbm, false);
+	unsigned size = xsave_size(rfbm, false);
 	uint64_t addr = area_address(c, in, size, MMU_WRITE);
 
 	mmu_probe(c, in->seg, addr, size, MMU_WRITE);
 	bv = mmu_load(c, in->seg, addr + HEADER, 8);
-	store_components(c, in, addr, optimised ? rfbm & inuse : rfbm, XSAVE_PKRU_OFFSET);
+	store_components(c, in, addr, optimised ? rfbm & inuse : rfbm, rfbm, false);
 	if (rfbm & (XSTATE_SSE | XSTATE_AVX))
 		store_mxcsr(c, in, addr);
 	mmu_store(c, in->seg, addr + HEADER, 8, (bv & ~rfbm) | (inuse & rfbm));
@@ -131,13 +153,13 @@ static void save_standard(struct cpu *c, const struct insn *in, bool optimised)
 static void save_compacted(struct cpu *c, const struct insn *in, bool supervisor)
 {
 	uint64_t rfbm = requested(c, supervisor), inuse = vector_xinuse(c);
-	unsigned size = area_size(rfbm, true);
+	unsigned size = xsave_size(rfbm, true);
 	uint64_t addr = area_address(c, in, size, MMU_WRITE), header[2];
 
 	if (c->x.mxcsr != MXCSR_INIT)
 		inuse |= XSTATE_SSE;
 	mmu_probe(c, in->seg, addr, size, MMU_WRITE);
-	store_components(c, in, addr, rfbm & inuse, xsave_pkru_offset(rfbm, true));
+	store_components(c, in, addr, rfbm & inuse, rfbm, true);
 	if (rfbm & inuse & XSTATE_SSE)
 		store_mxcsr(c, in, addr);
 	header[0] = rfbm & inuse;
@@ -177,6 +199,29 @@ static bool header_ok(const struct cpu *c, const uint64_t h[8], bool supervisor)
 	return is_zero(h + 2, HEADER_SIZE - 16);
 }
 
+/* What is not in @bv is zero. @xcomp: of a compacted area, else 0. */
+static void load_avx512(struct cpu *c, const struct insn *in, uint64_t addr, uint64_t bv, uint64_t xcomp, struct cpu_avx512 *z)
+{
+	struct part p[3];
+
+	memset(z, 0, sizeof(*z));
+	parts(c, p);
+	for (unsigned i = 0; i < 3; i++)
+		if ((bv & p[i].bit) && p[i].size)
+			mmu_load_bytes(c, in->seg, addr + xsave_offset(xcomp, p[i].bit, xcomp != 0),
+				       (uint8_t *)z + ((uint8_t *)p[i].at - (uint8_t *)&c->z), p[i].size);
+}
+
+static void take_avx512(struct cpu *c, uint64_t rfbm, const struct cpu_avx512 *z)
+{
+	struct part p[3];
+
+	parts(c, p);
+	for (unsigned i = 0; i < 3; i++)
+		if (rfbm & p[i].bit)
+			memcpy(p[i].at, (const uint8_t *)z + ((uint8_t *)p[i].at - (uint8_t *)&c->z), p[i].size);
+}
+
 static void restore(struct cpu *c, const struct insn *in, bool supervisor)
 {
 	static const struct cpu_xsave init = { .fcw = FCW_INIT };
@@ -184,6 +229,7 @@ static void restore(struct cpu *c, const struct insn *in, bool supervisor)
 	uint32_t mxcsr = MXCSR_INIT;
 	bool compacted, take_mxcsr;
 	struct cpu_xsave img;
+	struct cpu_avx512 z;
 	uint32_t pkru = 0;
 
 	addr = area_address(c, in, HEADER + HEADER_SIZE, MMU_READ);
@@ -205,6 +251,8 @@ static void restore(struct cpu *c, const struct insn *in, bool supervisor)
 		mmu_load_bytes(c, in->seg, addr + OFF(ymm_hi), img.ymm_hi, AVX_SIZE);
 	if (bv & XSTATE_PKRU)
 		pkru = (uint32_t)mmu_load(c, in->seg, addr + xsave_pkru_offset(header[1], compacted), XSAVE_PKRU_SIZE);
+	if (rfbm & XSTATE_AVX512)
+		load_avx512(c, in, addr, bv, compacted ? header[1] : 0, &z);
 	if (take_mxcsr && (mxcsr & ~(uint32_t)MXCSR_MASK))
 		cpu_raise_error(c, EXC_GP, 0);
 
@@ -214,6 +262,8 @@ static void restore(struct cpu *c, const struct insn *in, bool supervisor)
 		memcpy(c->x.xmm, bv & XSTATE_SSE ? img.xmm : init.xmm, 16 * registers(c));
 	if (rfbm & XSTATE_AVX)
 		memcpy(c->x.ymm_hi, bv & XSTATE_AVX ? img.ymm_hi : init.ymm_hi, 16 * registers(c));
+	if (rfbm & XSTATE_AVX512)
+		take_avx512(c, rfbm, &z);
 	if (take_mxcsr)
 		c->x.mxcsr = mxcsr;
 	if (rfbm & XSTATE_PKRU)
