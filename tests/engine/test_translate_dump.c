@@ -269,8 +269,10 @@ static void perf_map_has_a_line_for_everything(void **state)
 	});
 	for (const char *p = text; (p = strchr(p, '\n')); p++)
 		lines++;
-	assert_int_equal(lines, 3 + tr->block_count);
+	assert_int_equal(lines, 11 + tr->block_count);
 	snprintf(want, sizeof(want), "%llx %x subring:enter\n", (unsigned long long)(uintptr_t)(tr->rx + tr->enter), tr->leave - tr->enter);
+	assert_non_null(strstr(text, want));
+	snprintf(want, sizeof(want), " subring:fill-store-plain\n%llx ", (unsigned long long)(uintptr_t)(tr->rx + tr->hot_miss));
 	assert_non_null(strstr(text, want));
 	assert_non_null(strstr(text, " guest:the_loop\n"));
 	symbols_free(s);
