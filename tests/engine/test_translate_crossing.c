@@ -8,6 +8,7 @@
 
 #include "engine/soft/translate/cache.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include <setjmp.h>
@@ -285,6 +286,38 @@ static void a_second_page_that_may_not_be_executed_faults(void **state)
 	expect_fault(1ull << 63 | SECOND | 7);
 }
 
+/* The stack is in the frame that becomes code when the call looks for its target, at an address that is one of this program's, too. */
+static void a_call_that_makes_its_stack_code_pushes_to_the_guests_memory(void **state)
+{
+	enum { TABLES = 0x60000 };
+	uint8_t *ours = aligned_alloc(FRAME_SIZE, FRAME_SIZE);
+	uint64_t at = (uint64_t)(uintptr_t)ours, table = SYS_PML4, rsp = at + 0x800;
+
+	(void)state;
+	assert_non_null(ours);
+	memset(ours, 0, FRAME_SIZE);
+	start();
+	for (unsigned level = 0; level < 4; level++) {
+		uint64_t next = level == 3 ? SECOND : TABLES + level * FRAME_SIZE;
+
+		sys_poke(table + (at >> (39 - 9 * level) & 511) * 8, 8, next | 0x67); /* dirty: a window sets no flags */
+		table = next;
+	}
+	PUT(0x48, 0xbc); /* mov rsp, */
+	put(&rsp, 8);
+	PUT(0xeb, 0x00, 0xe8); /* jmp; call */
+	put32(AT - (SYS_CODE + 17));
+	assert_int_equal(run(), SYS_HALTED);
+	assert_true(sys.c->t.stack_fills > sys.c->t.stack_misses);
+	assert_int_equal(crossing_blocks(), 1);
+	assert_int_equal(sys.c->gpr[RAX], 0x00332211);
+	assert_int_equal(sys.c->gpr[RSP], rsp);
+	assert_int_equal(sys_peek(SECOND + 0x7f8, 8), SYS_CODE + 17);
+	for (unsigned i = 0; i < FRAME_SIZE; i++)
+		assert_int_equal(ours[i], 0);
+	free(ours);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -299,6 +332,7 @@ int main(void)
 		TEST(a_frame_that_goes_on_in_itself_is_right),
 		TEST(a_second_page_that_is_gone_faults),
 		TEST(a_second_page_that_may_not_be_executed_faults),
+		TEST(a_call_that_makes_its_stack_code_pushes_to_the_guests_memory),
 	};
 
 	return cmocka_run_group_tests_name("instructions across two pages, translated", tests, NULL, NULL);

@@ -86,13 +86,17 @@ static const uint8_t *chain(struct cpu *c)
 	return code;
 }
 
-/* The jump cache learns exit_value, and the code looks again; or NULL. */
+/*
+ * The jump cache learns exit_value, and the code looks again; or NULL. An instruction across two pages may be translated on the way, so that
+ * the frame of the stack becomes code: then the window that the branch has found to be there is not.
+ */
 static const uint8_t *retry_jump(struct cpu *c)
 {
 	struct translator *tr = c->t.tr;
-	uint64_t flushes = atomic_load(&tr->flushes);
+	uint64_t flushes = atomic_load(&tr->flushes), dropped = slots_dropped(c);
 
-	return call_jump(c, c->t.exit_value) && atomic_load(&tr->flushes) == flushes ? tr->rx + c->t.exit_site : NULL;
+	return call_jump(c, c->t.exit_value) && atomic_load(&tr->flushes) == flushes && slots_dropped(c) == dropped ?
+		       tr->rx + c->t.exit_site : NULL;
 }
 
 /* What the stub that was left through has to tell. Before anything may throw away all blocks. */
