@@ -235,6 +235,24 @@ static void mov_imm_takes_the_shortest_form_that_sets_64_bits(void **state)
 	}
 }
 
+static void rorx_turns_any_register_into_any(void **state)
+{
+	for (unsigned i = 0; i < 16 * 16 * 2; i++) {
+		unsigned size = i & 1 ? 8 : 4, dst = i >> 1 & 15, src = i >> 5;
+		struct code c = fresh();
+		struct insn in;
+
+		asm_rorx(&c, size, dst, src, 3);
+		in = only_insn(&c, area);
+		assert_int_equal(in.id, INSN_ID_RORX);
+		assert_int_equal(in.opsize, size);
+		assert_int_equal(in.reg, dst);
+		assert_int_equal(in.rm, src);
+		assert_int_equal(in.imm, 3);
+		assert_true(is_flag_free(&in));
+	}
+}
+
 /* --- arithmetic --- */
 
 static const uint16_t alu_id[8] = { INSN_ID_ADD, INSN_ID_OR, INSN_ID_ADC, INSN_ID_SBB, INSN_ID_AND, INSN_ID_SUB, INSN_ID_XOR,
@@ -592,6 +610,7 @@ int main(void)
 		cmocka_unit_test(loads_stores_and_lea_are_what_was_asked_for_any_memory_operand),
 		cmocka_unit_test(register_moves_and_exchanges_are_what_was_asked),
 		cmocka_unit_test(mov_imm_takes_the_shortest_form_that_sets_64_bits),
+		cmocka_unit_test(rorx_turns_any_register_into_any),
 		cmocka_unit_test(alu_with_registers_and_immediates_is_what_was_asked),
 		cmocka_unit_test(alu_with_memory_is_what_was_asked),
 		cmocka_unit_test(any_opcode_has_its_operands_with_byte_registers_under_rex_alone),

@@ -478,10 +478,10 @@ static void set(uint64_t rip, uint32_t code)
 /* As emitted code does it: where @rip's code is, as an offset in the area, or 0. */
 static uint32_t lookup(uint64_t rip)
 {
-	uint64_t entry = (sys.c->t.jumps & ~0xffffull) | (rip & 0xffff);
-	const struct jump_way *j = (const struct jump_way *)(uintptr_t)(entry << 3);
+	uint64_t entry = (sys.c->t.jumps & ~0xffffull) | (rip >> JUMP_SHIFT & 0xffff);
+	const struct jump_entry *j = (const struct jump_entry *)(uintptr_t)(entry << 4);
 
-	return j->neg_rip[0] + rip == 0 ? (uint32_t)(j->code[0] - (uint64_t)(uintptr_t)tr->rx) : 0;
+	return j->neg_rip + rip == 0 ? (uint32_t)(j->code - (uint64_t)(uintptr_t)tr->rx) : 0;
 }
 
 static void empty_jump_cache_has_no_address(void **state)
@@ -490,10 +490,10 @@ static void empty_jump_cache_has_no_address(void **state)
 	jumps_open(sys.c);
 	assert_int_not_equal(sys.c->t.jumps, jump_cache_name(tr->closed));
 	for (unsigned k = 0; k < 2; k++) {
-		const struct jump_way *j = (const struct jump_way *)(uintptr_t)(sys.c->t.jumps << 3);
+		const struct jump_way *j = (const struct jump_way *)(uintptr_t)(sys.c->t.jumps << 4);
 
 		for (unsigned i = 0; i < JUMPS; i++)
-			assert_int_not_equal(-j->neg_rip[i] & (JUMPS - 1), i);
+			assert_int_not_equal(jump_index(-j->entry[i].neg_rip), i);
 		jumps_close(sys.c);
 	}
 }
@@ -506,14 +506,33 @@ static void jump_cache_has_what_was_set(void **state)
 	set(SYS_CODE + 5, 0x1234);
 	assert_int_equal(lookup(SYS_CODE + 5), 0x1234);
 	assert_int_equal(lookup(SYS_CODE + 6), 0);
-	assert_int_equal(lookup(SYS_CODE + 5 + JUMPS), 0);
-	set(SYS_CODE + 5 + JUMPS, 0x99); /* the same entry */
+	assert_int_equal(lookup(SYS_CODE + 5 + JUMPS_COVER), 0);
+	set(SYS_CODE + 5 + JUMPS_COVER, 0x99); /* the same entry */
 	assert_int_equal(lookup(SYS_CODE + 5), 0);
-	assert_int_equal(lookup(SYS_CODE + 5 + JUMPS), 0x99);
+	assert_int_equal(lookup(SYS_CODE + 5 + JUMPS_COVER), 0x99);
 	jumps_forget(sys.c, SYS_CODE + 5);
-	assert_int_equal(lookup(SYS_CODE + 5 + JUMPS), 0x99);
-	jumps_forget(sys.c, SYS_CODE + 5 + JUMPS);
-	assert_int_equal(lookup(SYS_CODE + 5 + JUMPS), 0);
+	assert_int_equal(lookup(SYS_CODE + 5 + JUMPS_COVER), 0x99);
+	jumps_forget(sys.c, SYS_CODE + 5 + JUMPS_COVER);
+	assert_int_equal(lookup(SYS_CODE + 5 + JUMPS_COVER), 0);
+}
+
+static void addresses_of_one_entry_are_told_apart(void **state)
+{
+	start(0);
+	jumps_open(sys.c);
+	for (unsigned i = 0; i < 1 << JUMP_SHIFT; i++)
+		assert_int_equal(jump_index(SYS_CODE + 0x40 + i), jump_index(SYS_CODE + 0x40));
+	set(SYS_CODE + 0x41, 0x1234);
+	assert_int_equal(lookup(SYS_CODE + 0x40), 0);
+	assert_int_equal(lookup(SYS_CODE + 0x41), 0x1234);
+	assert_int_equal(lookup(SYS_CODE + 0x42), 0);
+	set(SYS_CODE + 0x42, 0x99);
+	assert_int_equal(lookup(SYS_CODE + 0x41), 0);
+	/* The other is in the second way, and goes with its page, too. */
+	assert_non_null(jumps_find(sys.c, SYS_CODE + 0x41));
+	mmu_flush_page(sys.c, SYS_CODE);
+	assert_null(jumps_find(sys.c, SYS_CODE + 0x41));
+	assert_null(jumps_find(sys.c, SYS_CODE + 0x42));
 }
 
 static void entry_of_another_page_than_is_fetched_from_is_not_set(void **state)
@@ -530,13 +549,15 @@ static void invlpg_drops_the_entries_of_its_page(void **state)
 	start(0);
 	jumps_open(sys.c);
 	set(SYS_CODE, 1);
-	set(SYS_CODE + 0xfff, 2);
+	sys_poke(SYS_CODE + 0xff7, 1, 0xf4); /* HLT: nothing is fetched behind it */
+	set(SYS_CODE + 0xff7, 2);
 	set(SYS_HANDLER, 3);
 	mmu_flush_page(sys.c, SYS_DATA);
 	assert_int_equal(lookup(SYS_CODE), 1);
+	assert_int_equal(lookup(SYS_CODE + 0xff7), 2);
 	mmu_flush_page(sys.c, SYS_CODE + 0x123);
 	assert_int_equal(lookup(SYS_CODE), 0);
-	assert_int_equal(lookup(SYS_CODE + 0xfff), 0);
+	assert_int_equal(lookup(SYS_CODE + 0xff7), 0);
 	assert_int_equal(lookup(SYS_HANDLER), 3);
 }
 
@@ -658,17 +679,19 @@ static void levels_and_ac_do_not_see_each_others_entries(void **state)
 
 static void jump_cache_is_emptied_also_when_its_log_has_run_over(void **state)
 {
+	enum { STEP = 1 << JUMP_SHIFT, PAGES = 3 * STEP };
+
 	start(3);
 	jumps_open(sys.c);
-	for (unsigned page = 0; page < 3; page++)
-		for (unsigned i = 0; i < FRAME_SIZE; i++) {
+	for (unsigned page = 0; page < PAGES; page++)
+		for (unsigned i = 0; i < FRAME_SIZE; i += STEP) {
 			if (!i)
 				fetch(SYS_CODE + page * FRAME_SIZE);
 			jumps_set(sys.c, SYS_CODE + page * FRAME_SIZE + i, 64);
 		}
-	assert_int_equal(lookup(SYS_CODE + 0x2345), 64);
+	assert_int_equal(lookup(SYS_CODE + 0x2348), 64);
 	mmu_load_cr3(sys.c, SYS_PML4);
-	for (unsigned i = 0; i < 3 * FRAME_SIZE; i++)
+	for (unsigned i = 0; i < PAGES * FRAME_SIZE; i++)
 		assert_int_equal(lookup(SYS_CODE + i), 0);
 	empty_jump_cache_has_no_address(state);
 }
@@ -769,6 +792,7 @@ int main(void)
 		TEST(string_stores_count_with_all_their_bytes),
 		TEST(empty_jump_cache_has_no_address),
 		TEST(jump_cache_has_what_was_set),
+		TEST(addresses_of_one_entry_are_told_apart),
 		TEST(entry_of_another_page_than_is_fetched_from_is_not_set),
 		TEST(invlpg_drops_the_entries_of_its_page),
 		TEST(invlpg_anywhere_in_a_large_page_drops_its_entries),

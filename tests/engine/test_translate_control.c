@@ -14,6 +14,8 @@
 /* Code that lies 64 KiB behind offset FAR_AT of the code. */
 enum { FAR_AT = 0x19 };
 static uint8_t far_code[3];
+static bool high_alias; /* all memory is at HIGH, too */
+#define HIGH 0xffffffff80000000ull
 
 struct outcome {
 	int how;
@@ -34,7 +36,11 @@ static struct outcome run(bool translated, uint32_t stir, const uint8_t *code, s
 	sys.c->gpr[RAX] = 0x8123456789abcdef;
 	sys.c->gpr[RDX] = 0xf0e1d2c3b4a59687;
 	for (unsigned i = 0; i < sizeof(far_code); i++)
-		sys_poke(SYS_CODE + JUMPS + FAR_AT + i, 1, far_code[i]);
+		sys_poke(SYS_CODE + JUMPS_COVER + FAR_AT + i, 1, far_code[i]);
+	if (high_alias) {
+		sys_poke(SYS_PML4 + 511 * 8, 8, (SYS_PML4 + 0x1000) | 7);
+		sys_poke(SYS_PML4 + 0x1000 + 510 * 8, 8, (SYS_PML4 + 0x2000) | 7);
+	}
 	o.how = sys_run(code, len);
 	memcpy(o.gpr, sys.c->gpr, sizeof(o.gpr));
 	o.rflags = cpu_rflags(sys.c);
@@ -107,13 +113,13 @@ static void two_functions_of_one_entry_of_the_jump_cache_are_called_without_leav
 	struct outcome o;
 
 	(void)state;
-	far_code[0] = 0xffu; /* inc eax; ret: 64 KiB from the function at 2 */
+	far_code[0] = 0xffu; /* inc eax; ret: JUMPS_COVER from the function at 2 */
 	far_code[1] = 0xc0u;
 	far_code[2] = 0xc3u;
 	o = SAME(0,
 		 0xb9, 0x64, 0x00, 0x00, 0x00,		   /*    mov ecx, 100 */
 		 0x48, 0x8d, 0x1d, 0x0d, 0x00, 0x00, 0x00, /*    lea rbx, [2f] */
-		 0xe8, FAR_AT - 0x11, 0x00, 0x01, 0x00,	   /* 1: call far_code */
+		 0xe8, FAR_AT - 0x11, 0x00, JUMPS_COVER >> 16, 0x00, /* 1: call far_code */
 		 0xff, 0xd3,				   /*    call rbx */
 		 0xff, 0xc9,				   /*    dec ecx */
 		 0x75, 0xf5,				   /*    jnz 1b */
@@ -126,12 +132,35 @@ static void two_functions_of_one_entry_of_the_jump_cache_are_called_without_leav
 	memset(far_code, 0, sizeof(far_code));
 }
 
+static void a_call_as_far_back_as_can_be_pushes_its_return_address(void **state)
+{
+	struct outcome o;
+
+	(void)state;
+	high_alias = true;
+	o = SAME(0,
+		 0xb9, 0x05, 0x00, 0x00, 0x00, /*    mov ecx, 5 */
+		 0xe8, 0x00, 0x00, 0x00, 0x80, /* 1: call to what is behind it, at HIGH */
+		 0x58,			       /*    pop rax */
+		 0xff, 0xc9,		       /*    dec ecx */
+		 0x74, 0x06,		       /*    jz 2f */
+		 0x48, 0x8d, 0x50, 0xfb,       /*    lea rdx, [rax - 5] */
+		 0xff, 0xe2);		       /*    jmp rdx; 2: */
+	assert_int_equal(o.how, SYS_HALTED);
+	assert_int_equal(o.gpr[RAX], SYS_CODE + 10);
+	assert_true(o.gpr[GPR_RIP] > HIGH);
+	assert_true(sys.c->t.exits[EXIT_JUMP] > 0);
+	sys_finish();
+	high_alias = false;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_request_in_a_loop_changes_neither_flags_nor_registers),
 		cmocka_unit_test(a_return_to_an_address_that_is_not_canonical_faults_with_the_stack_as_it_was),
 		cmocka_unit_test(two_functions_of_one_entry_of_the_jump_cache_are_called_without_leaving),
+		cmocka_unit_test(a_call_as_far_back_as_can_be_pushes_its_return_address),
 		cmocka_unit_test(a_return_to_where_no_code_is_known_takes_its_address_once),
 	};
 

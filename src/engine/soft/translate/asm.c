@@ -167,10 +167,14 @@ void asm_lea(struct code *c, unsigned size, unsigned dst, struct host_mem m)
 	asm_rm(c, size, 0x8d, dst, m);
 }
 
-void asm_rorx(struct code *c, unsigned reg, unsigned by)
+void asm_rorx(struct code *c, unsigned size, unsigned dst, unsigned src, unsigned by)
 {
-	asm_bytes(c, "\xc4\xe3\xfb\xf0", 4);
-	asm_byte(c, 0xc0 | reg << 3 | reg);
+	/* VEX.LZ.F2.0F3A: R and B are inverted */
+	asm_byte(c, 0xc4);
+	asm_byte(c, 0x43 | (dst < 8) << 7 | (src < 8) << 5);
+	asm_byte(c, size == 8 ? 0xfb : 0x7b);
+	asm_byte(c, 0xf0);
+	asm_byte(c, 0xc0 | (dst & 7) << 3 | (src & 7));
 	asm_byte(c, by);
 }
 

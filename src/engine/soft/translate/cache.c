@@ -151,7 +151,7 @@ int translator_create(struct soft_vm *vm, uint32_t area_size, struct translator 
 		translator_destroy(tr);
 		return r;
 	}
-	tr->closed->way[0].neg_rip[0] = tr->closed->way[1].neg_rip[0] = JUMP_NONE;
+	tr->closed->way[0].entry[0].neg_rip = tr->closed->way[1].entry[0].neg_rip = JUMP_NONE;
 	vm->ram->code_written = written_by_others;
 	vm->ram->code_written_opaque = tr;
 	*out = tr;

@@ -212,11 +212,11 @@ void jumps_set_crossing(struct cpu *c, uint64_t rip, uint32_t far_code, unsigned
 /* Where its far entry runs, or NULL. */
 static inline const uint8_t *jumps_find(const struct cpu *c, uint64_t rip)
 {
-	unsigned i = rip & (JUMPS - 1);
+	unsigned i = jump_index(rip);
 
 	for (const struct jump_way *w = c->t.jumps_open->way; w < c->t.jumps_open->way + 2; w++)
-		if (!(w->neg_rip[i] + rip))
-			return (const uint8_t *)(uintptr_t)w->code[i];
+		if (!(w->entry[i].neg_rip + rip))
+			return (const uint8_t *)(uintptr_t)w->entry[i].code;
 	return NULL;
 }
 void jumps_forget(struct cpu *c, uint64_t rip); /* there is no such code any more */

@@ -64,7 +64,7 @@ void asm_load(struct code *c, unsigned size, unsigned dst, struct host_mem m);
 void asm_store(struct code *c, unsigned size, struct host_mem m, unsigned src);
 void asm_store_imm(struct code *c, unsigned size, struct host_mem m, int32_t v); /* size 8: sign-extended */
 void asm_lea(struct code *c, unsigned size, unsigned dst, struct host_mem m);	  /* size 4 cuts to 32 bits */
-void asm_rorx(struct code *c, unsigned reg, unsigned by); /* 64 bits, reg below 8; flag-free; BMI2 */
+void asm_rorx(struct code *c, unsigned size, unsigned dst, unsigned src, unsigned by); /* size 4 or 8; flag-free; BMI2 */
 void asm_xchg(struct code *c, unsigned a, unsigned b);				  /* 64 bits */
 
 /* Change flags: ADD OR ADC SBB AND SUB XOR CMP, as in the opcode map's column */

@@ -5,7 +5,9 @@
  *
  *	mov   rcx, save_rcx		; (stored)
  *	mov   T1, t.jumps
- *	mov   T1, T0 (16 bits)		; an eighth of the address of its entry
+ *	rorx  ecx, T0, JUMP_SHIFT
+ *	mov   T1, rcx (16 bits)		; a sixteenth of the address of its entry
+ *	lea   T1, [T1 + T1]
  *	mov   rcx, [8 * T1 + neg_rip]
  *	lea   rcx, [rcx + T0]		; 0 if it is of this address
  *	jrcxz hit
@@ -17,6 +19,14 @@
  */
 #include "engine/soft/translate/emit.h"
 
+void emit_jump_entry(struct code *c)
+{
+	asm_load(c, 8, T1, HOST_CPU(t.jumps));
+	asm_rorx(c, 4, RCX, T0, JUMP_SHIFT);
+	asm_rr(c, 2, 0x8b, T1, RCX); /* MOV of 16 bits: the others stay */
+	asm_lea(c, 8, T1, host_indexed(T1, T1, 0, 0));
+}
+
 /* @retry: where T0 is computed anew, and before which nothing has changed. */
 static struct stub *lookup(struct emit *e, uint8_t *retry, enum exit_kind kind, uint32_t at)
 {
@@ -25,9 +35,8 @@ static struct stub *lookup(struct emit *e, uint8_t *retry, enum exit_kind kind, 
 	uint8_t *hit;
 
 	asm_store(c, 8, HOST_CPU(t.save_rcx), RCX);
-	asm_load(c, 8, T1, HOST_CPU(t.jumps));
-	asm_rr(c, 2, 0x8b, T1, T0); /* MOV of 16 bits: the others stay */
-	asm_load(c, 8, RCX, host_indexed(HOST_NONE, T1, 3, offsetof(struct jump_way, neg_rip)));
+	emit_jump_entry(c);
+	asm_load(c, 8, RCX, host_indexed(HOST_NONE, T1, 3, offsetof(struct jump_entry, neg_rip)));
 	asm_lea(c, 8, RCX, host_indexed(RCX, T0, 0, 0));
 	hit = asm_jrcxz(c);
 	s = emit_stub(e, asm_jmp(c), kind);
@@ -42,7 +51,7 @@ static struct stub *lookup(struct emit *e, uint8_t *retry, enum exit_kind kind, 
 static void jump_hit(struct emit *e)
 {
 	asm_load(&e->c, 8, RCX, HOST_CPU(t.save_rcx));
-	asm_jmp_mem(&e->c, host_indexed(HOST_NONE, T1, 3, offsetof(struct jump_way, code)));
+	asm_jmp_mem(&e->c, host_indexed(HOST_NONE, T1, 3, offsetof(struct jump_entry, code)));
 }
 
 /* T0 = the linear address at offset @to from the page's start, which may lie outside the page. */
@@ -148,17 +157,16 @@ void emit_jmp_ind(struct emit *e, const struct insn *in)
 	jump_hit(e);
 }
 
-/* The return address is pushed when nothing can fail any more. RCX is free here. */
+/* RCX is free here, and the return address, in it, is pushed when nothing can fail any more. */
 static void push_and_jump(struct emit *e)
 {
-	linear_of(e, RCX, insn_next(e));
 	asm_byte(&e->c, 0x51); /* PUSH RCX */
 	jump_hit(e);
 }
 
 void emit_call(struct emit *e, const struct insn *in)
 {
-	int64_t to = target(e, in);
+	int64_t to = target(e, in), back;
 	uint8_t *retry = e->c.p;
 
 	if (can_link(e, to)) {
@@ -170,6 +178,11 @@ void emit_call(struct emit *e, const struct insn *in)
 	}
 	linear_of(e, T0, to);
 	lookup(e, retry, EXIT_JUMP, insn_at(e));
+	back = (int64_t)insn_next(e) - to;
+	if (back == (int32_t)back)
+		asm_lea(&e->c, 8, RCX, host_at(T0, (int32_t)back));
+	else
+		linear_of(e, RCX, insn_next(e));
 	push_and_jump(e);
 }
 
@@ -179,6 +192,7 @@ void emit_call_ind(struct emit *e, const struct insn *in)
 
 	load_target(e, in);
 	lookup(e, retry, EXIT_JUMP, insn_at(e));
+	linear_of(e, RCX, insn_next(e));
 	push_and_jump(e);
 }
 

@@ -128,6 +128,8 @@ void emit_leader_checks(struct emit *e);
 emit_fn emit_copy;
 
 /* --- control.c, stack.c, simple.c --- */
+/* T1 = an eighth of the address of the entry of the first way of the jump cache that linear address T0 may have. Clobbers RCX. Flag-free. */
+void emit_jump_entry(struct code *c);
 emit_fn emit_jmp, emit_jcc, emit_jmp_ind, emit_call, emit_call_ind, emit_ret;
 emit_fn emit_push, emit_pop, emit_leave, emit_nothing, emit_lea, emit_rsp_arith;
 /* Ends the block with what the instruction under way, a branch, does: a direct jump to @to, an offset from the page's start. */

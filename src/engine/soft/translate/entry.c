@@ -257,7 +257,7 @@ static void emit_fill(struct translator *tr, struct code *c, bool store, bool pl
 
 /* --- the second way of the jump cache --- */
 
-/* T1 is an eighth of the address of the entry in the first way. */
+/* T1 is as emit_jump_entry leaves it. */
 static struct host_mem jump_at(unsigned way, size_t field)
 {
 	return host_indexed(HOST_NONE, T1, 3, (int32_t)(way * sizeof(struct jump_way) + field));
@@ -276,7 +276,7 @@ static void flags_back(struct code *c)
  */
 static void emit_jump_miss(struct translator *tr, struct code *c)
 {
-	const size_t neg_rip = offsetof(struct jump_way, neg_rip), code = offsetof(struct jump_way, code);
+	const size_t neg_rip = offsetof(struct jump_entry, neg_rip), code = offsetof(struct jump_entry, code);
 	uint8_t *miss;
 
 	_Static_assert(sizeof(struct exit_point) == 1 << 4, "the shift by 4");
@@ -284,8 +284,7 @@ static void emit_jump_miss(struct translator *tr, struct code *c)
 	asm_bytes(c, "\x9f\x0f\x90\xc0\x0f\xb7\xc0", 7); /* LAHF; SETO AL; MOVZX EAX, AX */
 	asm_store(c, 4, HOST_CPU(t.flags), RAX);
 	asm_store(c, 4, HOST_CPU(t.exit_point), T1);
-	asm_load(c, 8, T1, HOST_CPU(t.jumps));
-	asm_rr(c, 2, 0x8b, T1, T0);
+	emit_jump_entry(c);
 	asm_load(c, 8, RCX, jump_at(1, neg_rip));
 	asm_mov(c, 8, RAX, RCX);
 	asm_alu_rr(c, ALU_ADD, 8, RAX, T0);

@@ -6,7 +6,7 @@
  * (64-bit code with and without EFLAGS.AC, and other code) are shared by the spaces, and lose what is in pages that are not global when
  * the space changes. Each table belongs to one mode at a time, since code of one must not be found in another.
  *
- * A table is 1 MiB of memory that is taken as it is used. Filled entries are logged, but for those of global pages in supervisor tables; a
+ * Each way of a table is 1 MiB of memory that is taken as it is used. Filled entries are logged, but for those of global pages in supervisor tables; a
  * table whose log has run over is emptied by the host pages that were touched. A set of hashed pages tells INVLPG that a page has
  * no entry.
  *
@@ -25,7 +25,7 @@ enum {
 	LOG_MAX = 4096,
 	SUPERVISOR_TABLES = 3,
 	TABLES = TLB_SPACES + SUPERVISOR_TABLES,
-	ENTRIES_IN_PAGE = FRAME_SIZE / sizeof(uint64_t),
+	ENTRIES_IN_PAGE = FRAME_SIZE / sizeof(struct jump_entry),
 	HOST_PAGES = JUMPS / ENTRIES_IN_PAGE,
 	PAGES_BITS = 12,
 };
@@ -105,7 +105,7 @@ static void set_host_page_bit(uint64_t *set, unsigned i)
 
 static void way_clear(struct jump_way *w, unsigned i)
 {
-	w->neg_rip[i] = i ? 0 : JUMP_NONE;
+	w->entry[i].neg_rip = i ? 0 : JUMP_NONE;
 }
 
 /* Both ways. */
@@ -151,7 +151,7 @@ static void way_drop_all(struct jump_way *way, const uint64_t *touched)
 		for (uint64_t m = touched[w]; m; m &= m - 1) {
 			unsigned page = w * 64 + (unsigned)__builtin_ctzll(m);
 
-			tlb_set_bytes(&way->neg_rip[page * ENTRIES_IN_PAGE], 0, FRAME_SIZE);
+			tlb_set_bytes(&way->entry[page * ENTRIES_IN_PAGE], 0, FRAME_SIZE);
 		}
 	if (touched[0] & 1)
 		way_clear(way, 0);
@@ -199,8 +199,8 @@ static void pages_note(struct jump_table *t, uint64_t linear, unsigned kind)
 
 static void table_set(struct jump_table *t, uint64_t rip, uint64_t code, bool logged)
 {
-	struct jump_way *first = &t->cache->way[0], *second = &t->cache->way[1];
-	unsigned i = rip & (JUMPS - 1);
+	unsigned i = jump_index(rip);
+	struct jump_entry *first = &t->cache->way[0].entry[i], *second = &t->cache->way[1].entry[i];
 
 	if (!logged)
 		t->unlogged = true;
@@ -213,25 +213,24 @@ static void table_set(struct jump_table *t, uint64_t rip, uint64_t code, bool lo
 	}
 	t->used = true;
 	set_host_page_bit(t->touched, i);
-	if (first->neg_rip[i] > JUMP_NONE && first->neg_rip[i] != -rip) {
+	if (first->neg_rip > JUMP_NONE && first->neg_rip != -rip) {
 		set_host_page_bit(t->second, i);
-		second->neg_rip[i] = first->neg_rip[i];
-		second->code[i] = first->code[i];
+		*second = *first;
 	}
-	first->neg_rip[i] = -rip;
-	first->code[i] = code;
+	*first = (struct jump_entry){ -rip, code };
 }
 
 static void entry_drop_of_page(struct jump_table *t, unsigned i, uint64_t page)
 {
 	for (unsigned w = 0; w < 2; w++)
-		if ((!w || host_page_bit(t->second, i)) && !((-t->cache->way[w].neg_rip[i] ^ page) >> FRAME_SHIFT))
+		if ((!w || host_page_bit(t->second, i)) && !((-t->cache->way[w].entry[i].neg_rip ^ page) >> FRAME_SHIFT))
 			way_clear(&t->cache->way[w], i);
 }
 
 static void table_drop_page(struct jump_table *t, uint64_t linear)
 {
-	unsigned first = linear & (JUMPS - 1) & ~(unsigned)(FRAME_SIZE - 1);
+	uint64_t page = linear & ~(uint64_t)(FRAME_SIZE - 1);
+	unsigned first = jump_index(page);
 
 	if (!t->used)
 		return;
@@ -241,11 +240,11 @@ static void table_drop_page(struct jump_table *t, uint64_t linear)
 	}
 	if (!pages_may_have(t, linear))
 		return;
-	for (unsigned i = first; i < first + FRAME_SIZE; i++)
-		entry_drop_of_page(t, i, linear);
+	for (unsigned i = first; i < first + (FRAME_SIZE >> JUMP_SHIFT); i++)
+		entry_drop_of_page(t, i, page);
 	/* An instruction that began in the page before, too. */
 	for (unsigned k = 1; k < INSN_BYTES_MAX; k++)
-		entry_drop_of_page(t, (first - k) & (JUMPS - 1), linear - FRAME_SIZE);
+		entry_drop_of_page(t, jump_index(page - k), page - FRAME_SIZE);
 }
 
 /* --- the set --- */
@@ -312,10 +311,10 @@ void jumps_set_crossing(struct cpu *c, uint64_t rip, uint32_t code, unsigned sec
 void jumps_forget(struct cpu *c, uint64_t rip)
 {
 	struct jump_table *t = c->t.jump_set->now;
-	unsigned i = rip & (JUMPS - 1);
+	unsigned i = jump_index(rip);
 
 	for (unsigned w = 0; t && w < 2; w++)
-		if (t->cache->way[w].neg_rip[i] + rip == 0)
+		if (t->cache->way[w].entry[i].neg_rip + rip == 0)
 			way_clear(&t->cache->way[w], i);
 }
 

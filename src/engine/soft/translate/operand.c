@@ -450,10 +450,10 @@ static void emit_high_byte(struct emit *e, const struct insn *in, struct encode 
 	asm_lea(&e->c, 8, T0, en->mem);
 	en->mem = host_at(T0, 0);
 	*name = (uint8_t)guest;
-	asm_rorx(&e->c, guest, 8);
+	asm_rorx(&e->c, 8, guest, guest, 8);
 	if (!encode_insn(&e->c, in, en))
 		e->failed = true;
-	asm_rorx(&e->c, guest, 56);
+	asm_rorx(&e->c, 8, guest, guest, 56);
 }
 
 /*

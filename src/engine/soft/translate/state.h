@@ -70,26 +70,30 @@ struct slot_pages {
 };
 
 /*
- * Where blocks are by linear address: for jumps to other pages, returns, indirect jumps. Entry (rip & 0xffff) hits when
+ * Where blocks are by linear address: for jumps to other pages, returns, indirect jumps. Entry jump_index(rip) hits when
  * neg_rip + rip == 0; code is where the far entry runs. Memory full of zeroes is an empty table but for entry 0, which would answer for
- * address 0: an empty entry 0 has JUMP_NONE.
+ * address 0: an empty entry 0 has JUMP_NONE. There is an entry for each four bytes of code: fewer would be one for two returns behind calls in a
+ * row, more would share no lines of the host's cache.
  *
- * Code is as often as not 64 KiB from other code that is as hot: so there are two ways. Blocks look in the first; who misses there finds what was
+ * Code is as often as not a power of two from other code that is as hot: so there are two ways. Blocks look in the first; who misses there finds what was
  * put out of it in the second, and exchanges them (entry.c).
  *
- * A table is aligned to its size, and named by an eighth of its address: so a MOV of the low 16 bits of RIP makes of that the
- * eighth of the address of way[0].neg_rip[rip & 0xffff].
+ * A table is aligned to its size, and named by a sixteenth of its address: so a MOV of 16 bits of RIP makes of that the
+ * sixteenth of the address of way[0].entry[jump_index(rip)].
  */
-enum { JUMPS = 1 << 16 };
+enum { JUMPS = 1 << 16, JUMP_SHIFT = 2, JUMPS_COVER = JUMPS << JUMP_SHIFT }; /* bytes of code until entries come again */
 #define JUMP_NONE 1ull /* of address ~0, which looks elsewhere */
+struct jump_entry {
+	uint64_t neg_rip, code;
+};
 struct jump_way {
-	uint64_t neg_rip[JUMPS];
-	uint64_t code[JUMPS];
+	struct jump_entry entry[JUMPS];
 };
 struct jump_cache {
 	struct jump_way way[2];
 };
-static inline uint64_t jump_cache_name(const struct jump_cache *j) { return (uint64_t)(uintptr_t)j >> 3; }
+static inline uint64_t jump_cache_name(const struct jump_cache *j) { return (uint64_t)(uintptr_t)j >> 4; }
+static inline unsigned jump_index(uint64_t rip) { return (unsigned)(rip >> JUMP_SHIFT) & (JUMPS - 1); }
 
 /*
  * Why translated code came back: the one list, with the counters' names.
