@@ -349,6 +349,7 @@ def stress_options(rng):
     choices = [
         ["flags=exact"], ["hot=0", "hot=1", "hot=100"], ["insns=1", "insns=2", "insns=7", "insns=64"],
         ["cache=2048", "cache=8192"], ["flush=3000", "flush=20000"], ["interp=2", "interp=17"], ["stir=2", "stir=50"],
+        ["mixed=0", "mixed=1", "mixed=5"],
     ]
     options = [rng.choice(c) for c in choices if rng.random() < 0.5]
     # Blocks of one instruction fill any cache at once: throwing it away all the time as well takes minutes.

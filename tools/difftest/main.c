@@ -361,13 +361,14 @@ static bool parse_tier(const char *text)
 	return args.tier[DT_INTERP] || args.tier[DT_TRANSLATE];
 }
 
+/* Frames of the tester's would soon all be mixed (translate/mixed.c): that is for runs which ask for it. */
 static bool parse_soft(const char *text)
 {
 	struct soft_options options;
 	struct error err = { 0 };
 	char all[256];
 
-	snprintf(all, sizeof(all), "hot=0,cache=4096,%s", text);
+	snprintf(all, sizeof(all), "hot=0,cache=4096,mixed=4000,%s", text);
 	if (soft_options_parse(all, &options, &err)) {
 		fprintf(stderr, "difftest: --soft %s: no such option\n", text);
 		return false;

@@ -17,10 +17,11 @@ struct soft_tuning {
 	uint32_t interp_every;	  /* interp=N: interpret one block after every N entries into translated code; 0: never */
 	bool perf_map;		  /* perf-map=on: names for perf(1) in /tmp/perf-PID.map */
 	char symbols[256];	  /* symbols=FILE: the guest's, as nm(1) writes them; "" */
+	uint32_t mixed;		  /* mixed=N: stores into a frame with code before its code is checked, not watched (translate/mixed.c); 0: always */
 	uint32_t interrupt_every; /* stir=N: N entries apart (at random, twice that at most), look for requests that nobody made; 0: never */
 };
 
 #define SOFT_TUNING_DEFAULT                                                                        \
-	((struct soft_tuning){ .hot = 2, .insns_max = 48, .cache_kib = 64 << 10 })
+	((struct soft_tuning){ .hot = 2, .insns_max = 48, .cache_kib = 64 << 10, .mixed = 32 })
 
 #endif

@@ -32,6 +32,7 @@ static const struct option options[] = {
 	NUMBER("cache", tuning.cache_kib, 256, 1 << 20),
 	NUMBER("flush", tuning.flush_every, 0, 1000000000),
 	NUMBER("interp", tuning.interp_every, 0, 1000000000),
+	NUMBER("mixed", tuning.mixed, 0, 4000),
 	WORD("perf-map", "off", tuning.perf_map, false),
 	WORD("perf-map", "on", tuning.perf_map, true),
 	TEXT("symbols", tuning.symbols),
@@ -39,7 +40,7 @@ static const struct option options[] = {
 };
 #define OPTIONS_TEXT                                                                               \
 	"there are host=threads|process, tier=all|interp, flags=lazy|exact, hot=N, insns=1..64, cache=KIB (256 or more), flush=N, " \
-	"interp=N, stir=N, perf-map=off|on, symbols=FILE"
+	"interp=N, mixed=0..4000, stir=N, perf-map=off|on, symbols=FILE"
 
 /* Whether @text ([@n]) is this option, and sets it. */
 static bool take(const struct option *o, const char *text, size_t n, struct soft_options *out)

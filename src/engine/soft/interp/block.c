@@ -14,7 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { INSN_WINDOW = 16, DECODE_TRIES = 3 };
+enum { INSN_WINDOW = 16, DECODE_TRIES = 3, SEEN_MAX = BLOCK_INSNS_MAX * INSN_BYTES_MAX + INSN_WINDOW };
 
 int block_cache_init(struct cpu *c)
 {
@@ -121,9 +121,10 @@ static struct block *decode_alone(struct cpu *c, uint64_t linear, const uint8_t 
 
 /*
  * Decodes instructions from @host, of which @avail bytes are in the page, into @b. The bytes that it has found in @seen; their number
- * in @bytes. What ended it: a length, or an error.
+ * in @bytes. What ended it: a length, or an error. With @checked, that also does an instruction that may store.
  */
-static int decode_run(struct cpu *c, struct block *b, const uint8_t *host, unsigned avail, uint8_t *seen, unsigned *bytes)
+static int decode_run(struct cpu *c, struct block *b, const uint8_t *host, unsigned avail, uint8_t *seen, unsigned *bytes,
+		      bool checked)
 {
 	unsigned n = 0;
 	int len = 0;
@@ -142,7 +143,7 @@ static int decode_run(struct cpu *c, struct block *b, const uint8_t *host, unsig
 		interp_bind(c, in);
 		b->count++;
 		n += (unsigned)len;
-		if (in->flags & INSN_ENDS || n == avail)
+		if (in->flags & INSN_ENDS || n == avail || (checked && mixed_insn_ends(in)))
 			break;
 	}
 	*bytes = n;
@@ -155,13 +156,13 @@ static int decode_run(struct cpu *c, struct block *b, const uint8_t *host, unsig
  */
 static int decode_watched(struct cpu *c, struct block *b, uint64_t key, const uint8_t *host, unsigned avail, unsigned *bytes)
 {
-	uint8_t seen[BLOCK_INSNS_MAX * INSN_BYTES_MAX + INSN_WINDOW];
+	uint8_t seen[SEEN_MAX];
 	unsigned offset = key & (FRAME_SIZE - 1), most = avail < sizeof(seen) ? avail : sizeof(seen);
 	uint64_t frame = key >> FRAME_SHIFT;
 	int len;
 
 	for (unsigned tries = 0; c->t.tr && tries < DECODE_TRIES; tries++) {
-		len = decode_run(c, b, host, avail, seen, bytes);
+		len = decode_run(c, b, host, avail, seen, bytes, false);
 		if (!b->count)
 			return len;
 		cache_add_lines(c->t.tr, frame, cache_lines(offset, *bytes));
@@ -170,14 +171,29 @@ static int decode_watched(struct cpu *c, struct block *b, uint64_t key, const ui
 	}
 	if (c->t.tr)
 		cache_add_lines(c->t.tr, frame, cache_lines(offset, most));
-	return decode_run(c, b, host, avail, seen, bytes);
+	return decode_run(c, b, host, avail, seen, bytes, false);
+}
+
+/* The bytes that a checked block was made from. */
+static uint8_t *bytes_of(const struct block *b)
+{
+	return (uint8_t *)&b->insn[b->count];
+}
+
+static int decode_checked(struct cpu *c, struct block *b, const uint8_t *host, unsigned avail, unsigned *bytes)
+{
+	uint8_t seen[SEEN_MAX];
+	int len = decode_run(c, b, host, avail, seen, bytes, true);
+
+	memcpy(bytes_of(b), seen, *bytes);
+	return len;
 }
 
 static struct block *decode(struct cpu *c, uint64_t linear, uint64_t key, uint32_t mode, const uint8_t *host)
 {
 	struct block_cache *bc = c->blocks;
 	unsigned offset = key & (FRAME_SIZE - 1), avail = FRAME_SIZE - offset;
-	const size_t worst = sizeof(struct block) + BLOCK_INSNS_MAX * sizeof(struct insn);
+	const size_t worst = sizeof(struct block) + BLOCK_INSNS_MAX * sizeof(struct insn) + SEEN_MAX;
 	struct block *b;
 	int len;
 
@@ -186,16 +202,17 @@ static struct block *decode(struct cpu *c, uint64_t linear, uint64_t key, uint32
 	b = (struct block *)(bc->arena + bc->used);
 	b->key = key;
 	b->mode = mode;
-	b->gen = block_watch_frame(c, key >> FRAME_SHIFT);
+	b->checked = c->t.tr && cache_mixed(c->t.tr, key >> FRAME_SHIFT);
+	b->gen = b->checked ? 0 : block_watch_frame(c, key >> FRAME_SHIFT);
 	b->runs = 0;
 	b->link[0] = b->link[1] = NULL;
-	len = decode_watched(c, b, key, host, avail, &b->bytes);
+	len = b->checked ? decode_checked(c, b, host, avail, &b->bytes) : decode_watched(c, b, key, host, avail, &b->bytes);
 	if (!b->count) {
 		if (len == DECODE_MORE)
 			return decode_alone(c, linear, host, avail, INSN_BYTES_MAX);
 		cpu_raise_fetch(c, len);
 	}
-	bc->used += (sizeof(struct block) + b->count * sizeof(struct insn) + 63) & ~(size_t)63;
+	bc->used += (sizeof(struct block) + b->count * sizeof(struct insn) + (b->checked ? b->bytes : 0) + 63) & ~(size_t)63;
 	bc->decoded += b->count;
 	unsigned i = bucket_of(key, mode);
 	b->next = bc->bucket[i];
@@ -205,8 +222,11 @@ static struct block *decode(struct cpu *c, uint64_t linear, uint64_t key, uint32
 
 static bool fresh(const struct cpu *c, const struct block *b, uint64_t key, uint32_t mode)
 {
-	return b->key == key && b->mode == mode &&
-	       b->gen == atomic_load_explicit(&c->code_gen[key >> FRAME_SHIFT], memory_order_relaxed);
+	if (b->key != key || b->mode != mode)
+		return false;
+	if (b->checked)
+		return !memcmp(bytes_of(b), c->fetch_host + (key & (FRAME_SIZE - 1)), b->bytes);
+	return b->gen == atomic_load_explicit(&c->code_gen[key >> FRAME_SHIFT], memory_order_relaxed);
 }
 
 static struct block *lookup(struct cpu *c, uint64_t linear, uint64_t key, uint32_t mode)

@@ -7,6 +7,9 @@
  * frame's code generation is what it was before decoding (mem.h): whoever stores into a frame that
  * has FRAME_CODE advances the generation, and the block is not found any more. Blocks live in an
  * arena that is thrown away whole when it is full.
+ *
+ * In a frame where stores and code alternate (translate/mixed.c) a block has the bytes that it was made from behind its instructions, and
+ * is true as long as they are there. It ends with the first instruction that may store.
  */
 #ifndef SUBRING_ENGINE_SOFT_BLOCK_H
 #define SUBRING_ENGINE_SOFT_BLOCK_H
@@ -26,6 +29,7 @@ struct block {
 	uint32_t mode; /* block_mode() at decoding */
 	uint32_t gen; /* code generation of the frame */
 	uint32_t count, bytes;
+	bool checked; /* good as long as its bytes are, not the generation */
 	uint32_t runs; /* times it was interpreted, as far as the translator counts; or BLOCK_NEVER */
 	struct block *next; /* in its hash bucket */
 	struct block *link[BLOCK_LINKS]; /* blocks that followed this one; a hint, checked before use */

@@ -147,7 +147,7 @@ static bool goes_on(struct cpu *c, const struct trace *t, uint64_t next, uint32_
 }
 
 /* True: it ended before an instruction that the interpreter has to run. */
-static bool take_trace(struct cpu *c, struct source *s, struct trace *t, uint64_t key, uint32_t mode, unsigned most)
+static bool take_trace(struct cpu *c, struct source *s, struct trace *t, uint64_t key, uint32_t mode, unsigned most, bool checked)
 {
 	unsigned at = s->offset, branches = 0;
 
@@ -167,6 +167,8 @@ static bool take_trace(struct cpu *c, struct source *s, struct trace *t, uint64_
 		at += (unsigned)len;
 		t->count++;
 		t->bytes = (uint16_t)(at - s->offset);
+		if (checked && mixed_insn_ends(&ti->in))
+			break;
 		if (ti->in.id == INSN_ID_JCC && goes_on(c, t, (key & ~(uint64_t)(FRAME_SIZE - 1)) | at, mode, ++branches))
 			continue;
 		if (!is_translated(&ti->in) || (ti->in.flags & INSN_ENDS && !system_goes_on(c, &ti->in)))
@@ -283,11 +285,13 @@ static bool goes_on_behind(const struct cpu *c, const struct insn *in)
 	return is_translated(in) && (!(in->flags & INSN_ENDS) || system_goes_on(c, in));
 }
 
-static void emit_body(struct emit *e, struct tblock *b)
+static void emit_body(struct emit *e, struct tblock *b, const uint8_t *bytes)
 {
 	const struct trace *t = e->t;
 
 	e->ti = &t->insn[0];
+	if (e->checked)
+		emit_own_bytes(e, b->key, bytes, t->bytes);
 	if (branches_back(t, e->offset))
 		emit_poll(e);
 	for (unsigned i = 0; i < t->count && !e->failed; i++) {
@@ -377,11 +381,14 @@ struct place {
 	uint32_t mode;
 	uint64_t second; /* or FRAME_NONE */
 	const uint8_t *const *page;
+	bool checked; /* it compares its own bytes, and depends on no store's being noticed (mixed.c) */
 };
 
 /* From here on stores are noticed; false: they were not, or have been. */
 static bool depend(struct translator *tr, const struct tblock *b, const struct source *s, const struct place *p)
 {
+	if (b->checked)
+		return true;
 	return cache_add_lines(tr, b->key >> FRAME_SHIFT, b->lines) &&
 	       (b->second == FRAME_NONE || cache_add_lines(tr, b->second, b->second_lines)) && unchanged(s, p->page);
 }
@@ -394,7 +401,7 @@ static struct tblock *emit_block(struct cpu *c, struct source *s, const struct t
 	struct tblock *b;
 
 	memset(e, 0, offsetof(struct emit, away));
-	b = cache_begin(tr, t->count, STUBS_MAX + 1, &e->first_slot, 2 * t->count + 2);
+	b = cache_begin(tr, t->count, STUBS_MAX + 1, &e->first_slot, 2 * t->count + 3);
 	if (!b)
 		return NULL;
 	b->key = p->key;
@@ -404,7 +411,8 @@ static struct tblock *emit_block(struct cpu *c, struct source *s, const struct t
 	b->second_lines = cache_lines(0, INSN_BYTES_MAX);
 	b->bytes = t->bytes;
 	b->insns = (uint16_t)t->count;
-	b->lines = lines_of(s);
+	b->checked = p->checked;
+	b->lines = b->checked ? 0 : lines_of(s);
 	if (!depend(tr, b, s, p))
 		return NULL;
 	e->tr = tr;
@@ -413,11 +421,12 @@ static struct tblock *emit_block(struct cpu *c, struct source *s, const struct t
 	e->ti = &t->insn[0];
 	e->untranslated = untranslated;
 	e->cut = s->cut;
+	e->checked = b->checked;
 	e->cpu = c;
 	e->c = (struct code){ .p = tr->rw + ((tr->used + NEAR_ALIGN - 1) & ~(uint32_t)(NEAR_ALIGN - 1)),
 			      .end = tr->rw + tr->used + CACHE_BLOCK_ROOM, .to_rx = tr->rx - tr->rw };
 	emit_entries(e, b);
-	emit_body(e, b);
+	emit_body(e, b, s->copy + s->offset);
 	emit_stubs(e, b);
 	if (e->failed || e->c.full)
 		return NULL;
@@ -431,7 +440,7 @@ static struct tblock *translate_source(struct cpu *c, const struct place *p, uns
 {
 	struct translator *tr = c->t.tr;
 	struct translate_work *w = c->t.work;
-	bool untranslated, across = p->second != FRAME_NONE;
+	bool untranslated, across = p->second != FRAME_NONE, exact = tr->tuning.exact_flags;
 	struct tblock *b;
 
 	w->source.offset = p->key & (FRAME_SIZE - 1);
@@ -439,10 +448,10 @@ static struct tblock *translate_source(struct cpu *c, const struct place *p, uns
 	/* One that takes too much room, or has an instruction that cannot be emitted, is tried again with less in it. */
 	for (; most; most = w->emit.failed ? w->emit.at : most / 2) {
 		w->source.peeks = 0;
-		untranslated = take_trace(c, &w->source, &w->trace, p->key, p->mode, most);
+		untranslated = take_trace(c, &w->source, &w->trace, p->key, p->mode, most, p->checked);
 		if (!w->trace.count || (across && w->source.offset + w->trace.bytes <= FRAME_SIZE))
 			break;
-		analyse_flags(&w->trace, live_at_end(&w->source, &w->trace, tr->tuning.exact_flags), tr->tuning.exact_flags);
+		analyse_flags(&w->trace, live_at_end(&w->source, &w->trace, exact || p->checked), exact);
 		analyse_memory(&w->trace, RANGE_MAX, is_translated);
 		w->emit.failed = w->emit.c.full = false;
 		pthread_mutex_lock(&tr->lock);
@@ -459,10 +468,12 @@ static struct tblock *translate_source(struct cpu *c, const struct place *p, uns
 
 struct tblock *translate_block(struct cpu *c, uint64_t key, uint32_t mode, const uint8_t *page)
 {
-	const struct place p = { .key = key, .linear = c->gpr[GPR_RIP], .mode = mode, .second = FRAME_NONE, .page = &page };
+	const struct place p = { .key = key, .linear = c->gpr[GPR_RIP], .mode = mode, .second = FRAME_NONE, .page = &page,
+				 .checked = cache_mixed(c->t.tr, key >> FRAME_SHIFT) };
 	struct source *s = &c->t.work->source;
 
-	cache_watch_frame(c, key >> FRAME_SHIFT);
+	if (!p.checked)
+		cache_watch_frame(c, key >> FRAME_SHIFT);
 	memcpy(s->copy, page, FRAME_SIZE);
 	s->end = FRAME_SIZE;
 	return translate_source(c, &p, c->t.tr->tuning.insns_max);

@@ -30,18 +30,7 @@ enum {
 	CODE_ALIGN = 16,
 	BLOCK_CODE_MIN = 64, /* no block has less code: so many blocks fit into the area */
 	EXIT_CODE_MIN = 16,  /* nor a way out, with the branch to it */
-	/*
-	 * Stores into a frame with code that hit none of it, one by one through the interpreter, before it is better to forget the code.
-	 * Twice as many each time that this frame has been forgotten so, since its code has come back then.
-	 */
-	MISSES = 256,
-	MISSES_SHIFT_MAX = 14,
-	MISSED_COUNT = (1 << 24) - 1,
-	/*
-	 * A frame whose last code was stored to has code again soon, mostly; so that not all vCPUs have to be asked each time, it goes on being watched
-	 * for so many stores. One of so many bytes makes something else of it.
-	 */
-	LAST_MISSES = 32,
+	/* A store of so many bytes makes something else of a frame: nothing is watched there any more when its last code is gone. */
 	OVERWRITE = 512,
 };
 
@@ -105,7 +94,7 @@ static int area_create(struct translator *tr, uint32_t size)
 	X(code_lines, tr->frames)                                                                  \
 	X(stored, tr->frames)                                                                      \
 	X(watched, tr->frames)                                                                     \
-	X(missed, tr->frames)                                                                      \
+	X(mixed, tr->frames)                                                                       \
 	X(blocks, tr->block_max)                                                                   \
 	X(calls, tr->call_max)                                                                     \
 	X(exits, tr->exit_max)                                                                     \
@@ -351,17 +340,16 @@ static void invalidate(struct translator *tr, struct tblock *b)
 	tr->invalidated++;
 }
 
-static uint32_t misses_max(uint32_t missed)
+void cache_drop(struct translator *tr, struct tblock *b)
 {
-	return (uint32_t)MISSES << (missed >> 24);
-}
+	struct tblock **at = &tr->frame_blocks[b->key >> FRAME_SHIFT];
 
-/* Its last code is gone: few more stores are let through one by one. */
-static void expect_last_misses(struct translator *tr, uint64_t frame)
-{
-	uint32_t missed = atomic_load_explicit(&tr->missed[frame], memory_order_relaxed) & ~(uint32_t)MISSED_COUNT;
-
-	atomic_store_explicit(&tr->missed[frame], missed | (misses_max(missed) - LAST_MISSES), memory_order_relaxed);
+	while (*at && *at != b)
+		at = next_in(*at, b->key >> FRAME_SHIFT);
+	if (!*at)
+		return;
+	*at = b->next_in_frame;
+	invalidate(tr, b);
 }
 
 /*
@@ -387,7 +375,7 @@ static void end_lines(struct translator *tr, uint64_t frame, uint64_t lines, boo
 	atomic_store(&tr->code_lines[frame], rest);
 	if (rest || !forget) {
 		if (!rest)
-			expect_last_misses(tr, frame);
+			mixed_gone(tr, frame);
 		atomic_fetch_add(&ram->code_gen[frame], 1);
 		return;
 	}
@@ -402,32 +390,21 @@ void cache_frame_written(struct translator *tr, uint64_t frame)
 	pthread_mutex_unlock(&tr->lock);
 }
 
-/* A store has hit no line. True: that was one too many, and the frame's code is forgotten. */
-static bool too_many_misses(struct translator *tr, uint64_t frame)
-{
-	uint32_t missed = atomic_load_explicit(&tr->missed[frame], memory_order_relaxed);
-	uint32_t shift = missed >> 24, count = (missed & MISSED_COUNT) + 1;
-
-	if (count < misses_max(missed)) {
-		atomic_store_explicit(&tr->missed[frame], shift << 24 | count, memory_order_relaxed);
-		return false;
-	}
-	if (shift < MISSES_SHIFT_MAX && atomic_load_explicit(&tr->code_lines[frame], memory_order_relaxed))
-		shift++;
-	atomic_store_explicit(&tr->missed[frame], shift << 24, memory_order_relaxed);
-	cache_frame_written(tr, frame);
-	return true;
-}
-
 bool cache_code_stored(struct translator *tr, uint64_t frame, unsigned offset, unsigned n)
 {
 	uint64_t lines = n ? cache_lines(offset, n) : ~0ull;
+	bool whole = !n || n >= OVERWRITE, hit;
 
 	atomic_thread_fence(memory_order_seq_cst);
-	if (!(atomic_load(&tr->code_lines[frame]) & lines))
-		return too_many_misses(tr, frame);
+	hit = atomic_load(&tr->code_lines[frame]) & lines;
+	if (!(hit && whole) && mixed_stored(tr, frame, hit)) {
+		cache_frame_written(tr, frame);
+		return true;
+	}
+	if (!hit)
+		return false;
 	pthread_mutex_lock(&tr->lock);
-	end_lines(tr, frame, lines, !n || n >= OVERWRITE);
+	end_lines(tr, frame, lines, whole);
 	pthread_mutex_unlock(&tr->lock);
 	return true;
 }

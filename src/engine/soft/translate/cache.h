@@ -5,6 +5,7 @@
  *
  *   cache.c   the area (mapped twice: writable, executable), blocks, invalidation
  *   slots.c   translation slots and the stack window of a vCPU
+ *   mixed.c   frames whose code is checked each time, not watched
  *   jumps.c   jump caches of a vCPU: by address space (PCID) and view (user, supervisor, supervisor with AC), as the TLBs are
  *
  * A block is found by the RAM frame and offset of its first byte and its mode; its code holds no address, neither the guest's
@@ -27,6 +28,8 @@
  * full barrier; when it finds one it drops lines, then advances the generation. While the VM has a translator FRAME_CODE is cleared under
  * its lock alone, together with `watched`, and so that the generation advances: for the other users of guest memory, too
  * (ram.code_written).
+ *
+ * Where stores and code alternate nothing is watched, and blocks compare their own bytes: mixed.c.
  *
  * Locks: translator.lock guards blocks, hash, area and code lines. Whoever holds it may take no other and wait for no
  * vCPU; soft_world_stop is called before it. Lookups take none.
@@ -56,6 +59,7 @@ struct tblock {
 	uint32_t code_len; /* from far_code */
 	uint16_t bytes, insns;
 	bool live;	   /* under the lock */
+	bool checked;	   /* it compares its own bytes; `lines` is 0 */
 	uint32_t links;	   /* branches that lead here: 1 + index in translator.link, 0: none */
 	_Atomic(struct tblock *) next; /* in its hash bucket */
 	struct tblock *next_in_frame, *next_in_second; /* where either frame's other blocks are */
@@ -81,7 +85,7 @@ struct translator {
 	_Atomic uint64_t *code_lines; /* by RAM frame: bit n: bytes 64n to 64n + 63 are in some block, or were looked at by one */
 	_Atomic uint8_t *stored;      /* by RAM frame: store_epoch if some vCPU may have a storing slot for it */
 	_Atomic uint8_t *watched;     /* by RAM frame: it has FRAME_CODE, and every store is noticed; changed under the lock */
-	_Atomic uint32_t *missed;     /* by RAM frame: stores that hit no line, and how often these were too many */
+	_Atomic uint32_t *mixed;      /* by RAM frame: what mixed.c knows of it, MIXED_* */
 	uint8_t store_epoch;	      /* never 0; changed while the world is stopped */
 	struct tblock *blocks;	      /* arena, in order of code */
 	uint32_t block_count, block_max;
@@ -169,10 +173,47 @@ bool cache_add_lines(struct translator *tr, uint64_t frame, uint64_t lines);
 bool cache_code_stored(struct translator *tr, uint64_t frame, unsigned offset, unsigned n);
 /* Any thread, for stores by others than vCPUs to a frame with FRAME_CODE: instead of ram_code_written. */
 void cache_frame_written(struct translator *tr, uint64_t frame);
+/* Under the lock: @b is invalid, by itself. */
+void cache_drop(struct translator *tr, struct tblock *b);
 /* All blocks go. Stops the world itself; on a vCPU's thread (@c) between instructions. */
 void cache_flush(struct translator *tr, struct cpu *c);
 /* Under the lock: lets the branch whose rel32 is at area offset @site, a multiple of 4, go to @b's near entry, until @b is invalidated. */
 void cache_link(struct translator *tr, uint32_t site, struct tblock *b);
+
+/* --- mixed.c --- */
+enum {
+	MIXED_COUNT = (1 << 12) - 1, /* stores of this while */
+	MIXED_WHILE = 12,	     /* which that was, of MIXED_WHILES */
+	MIXED_WHILES = 1 << 11,
+	MIXED_SHIFT = 24,	     /* how often its code has seemed to stay, and did not */
+	MIXED_SHIFT_MAX = 14,
+	MIXED_GONE = 1 << 29,	     /* a store has ended its last code */
+	MIXED_BACK = 1 << 30,	     /* and then it had code again, and a store ended that; or it was let go once */
+};
+#define MIXED_YES (1u << 31)
+/* What is made of @frame's code now compares it with memory whenever it is entered, and needs no cache_watch_frame. */
+static inline bool cache_mixed(const struct translator *tr, uint64_t frame)
+{
+	return !tr->tuning.mixed || atomic_load_explicit(&tr->mixed[frame], memory_order_relaxed) & MIXED_YES;
+}
+/*
+ * A store into @frame, which is watched, was noticed: it hit a line, or not. True: that was one too many; the frame's code is to be forgotten
+ * (cache_frame_written). No lock.
+ */
+bool mixed_stored(struct translator *tr, uint64_t frame, bool hit);
+void mixed_gone(struct translator *tr, uint64_t frame); /* such a store has ended the frame's last code */
+/* Whether @in may store to memory: the interpreter's and the translator's blocks end behind it, in a mixed frame. */
+bool mixed_insn_ends(const struct insn *in);
+/* Bytes of a checked block have changed, or stayed so often that they had better be watched: the block that has area offset @at in it. */
+void mixed_changed(struct translator *tr, uint32_t at);
+void mixed_proven(struct translator *tr, uint32_t at);
+/* Entries that find a checked block unchanged before it is thought that it stays so. */
+int32_t mixed_checks(const struct translator *tr, uint64_t frame);
+/* The interpreter's runs of a block before it is translated. */
+static inline uint32_t mixed_hot(const struct translator *tr, uint64_t frame)
+{
+	return cache_mixed(tr, frame) ? tr->tuning.hot * 8 : tr->tuning.hot;
+}
 
 /* --- slots.c: the vCPU's thread, or its world is stopped --- */
 int slots_init(struct cpu *c); /* -ENOMEM */

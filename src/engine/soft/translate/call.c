@@ -70,7 +70,8 @@ static const struct tblock *crossing_for(struct cpu *c, uint64_t rip, uint64_t k
 	if (insn_decode(page[0] + key % FRAME_SIZE, next - rip, (enum insn_mode)c->mode, &(struct insn){ 0 }) != DECODE_MORE)
 		return NULL;
 	second = page[1] ? (uint64_t)(page[1] - c->ram_host) >> FRAME_SHIFT : FRAME_NONE;
-	if (second == FRAME_NONE || second == c->fetch_frame)
+	/* Nobody watches mixed frames. */
+	if (second == FRAME_NONE || second == c->fetch_frame || cache_mixed(c->t.tr, second) || cache_mixed(c->t.tr, c->fetch_frame))
 		return NULL;
 	b = cache_find_crossing(c->t.tr, key, translate_mode(c), second);
 	if (!b)

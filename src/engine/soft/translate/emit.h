@@ -11,6 +11,7 @@
  *   system.c    RFLAGS, bases of FS and GS, time; calls of the interpreter's handlers
  *   string.c    REP MOVS, REP STOS, bit tests with the bit's number in a register
  *   vector.c    SSE, AVX, MMX, x87
+ *   mixed.c     blocks that compare their own bytes
  *
  * While an instruction is emitted, host R14 and R15 (T0, T1) are free. An emitter checks everything that can fail before it changes
  * a register of the guest, so that whatever leaves in its middle leaves at its start.
@@ -67,6 +68,7 @@ struct emit {
 	unsigned shadow_until; /* index of the instruction that STI's shadow covers, or 0 */
 	bool untranslated;  /* behind the last instruction comes one that the interpreter has to run */
 	bool cut;	    /* behind it comes one that lies across two pages */
+	bool checked;	    /* the block compares its own bytes */
 	unsigned aways;
 	struct away away[TRACE_INSNS_MAX];
 	struct stub stub[STUBS_MAX];
@@ -160,6 +162,10 @@ void emit_shadow_end(struct emit *e);
 /* --- string.c --- */
 /* The same for string.c's. */
 emit_fn *string_emitter(const struct insn *in);
+
+/* --- mixed.c --- */
+/* Leaves when the first @n bytes at @bytes, which the block was made from, are not what is in memory. */
+void emit_own_bytes(struct emit *e, uint64_t key, const uint8_t *bytes, unsigned n);
 
 /* --- entry.c --- */
 void emit_trampolines(struct translator *tr);

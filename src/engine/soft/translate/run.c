@@ -182,6 +182,12 @@ static enum translate_next enter(struct cpu *c, const uint8_t *code)
 			if (!code)
 				return NEXT_LOOP;
 			break;
+		case EXIT_CHANGED:
+			mixed_changed(tr, t->exit_site);
+			break;
+		case EXIT_PROVEN:
+			mixed_proven(tr, t->exit_site);
+			break;
 		case EXIT_POLL:
 		case EXIT_STALE:
 		default:
@@ -242,7 +248,7 @@ static enum translate_next run_at(struct cpu *c, const uint8_t *code)
 	c->insn_count++; /* so that it is never what it was (smm.io_at) */
 	next = enter(c, code);
 	translate_vector_save(c);
-	if (c->t.exit_kind == EXIT_STALE)
+	if (c->t.exit_kind >= EXIT_STALE)
 		jumps_forget(c, c->gpr[GPR_RIP]);
 	return next;
 }
@@ -262,16 +268,21 @@ enum translate_next translate_run(struct cpu *c, struct block *b)
 {
 	struct translator *tr = c->t.tr;
 	uint64_t rip = c->gpr[GPR_RIP], key = c->fetch_frame << FRAME_SHIFT | (rip & (FRAME_SIZE - 1));
-	uint32_t mode = translate_mode(c);
+	uint32_t mode = translate_mode(c), hot;
 	struct tblock *tb;
 
 	if (b == c->blocks->scratch || c->fetch_linear != (rip & ~(uint64_t)(FRAME_SIZE - 1)))
 		return NEXT_GIVEN;
+	hot = mixed_hot(tr, c->fetch_frame);
+	if (b->checked && b->runs < hot) { /* fresh code, mostly: there is nothing to be found yet */
+		b->runs++;
+		return NEXT_GIVEN;
+	}
 	tb = cache_find(tr, key, mode);
 	if (!tb) {
 		if (b->runs == BLOCK_NEVER)
 			return NEXT_ONE;
-		if (b->runs < tr->tuning.hot) {
+		if (b->runs < hot) {
 			b->runs++;
 			return NEXT_GIVEN;
 		}

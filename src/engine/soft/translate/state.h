@@ -109,6 +109,8 @@ static inline unsigned jump_index(uint64_t rip) { return (unsigned)(rip >> JUMP_
  *   NEXT    the same for the next instruction, at exit_at, which may lie in the next page; or as POLL
  *   CALL    the handler of translator.calls[exit_slot] has to run the instruction at exit_at (call.c)
  *   STALE   the block at exit_at was invalidated
+ *   CHANGED the bytes that the block around exit_site was made from, at exit_at, are not there any more (mixed.c)
+ *   PROVEN  they have been there often enough when it was entered
  */
 #define EXIT_KINDS(X)                                                                              \
 	X(CHAIN, "exits to link a branch")                                                         \
@@ -121,7 +123,9 @@ static inline unsigned jump_index(uint64_t rip) { return (unsigned)(rip >> JUMP_
 	X(JUMP, "exits to fill a jump cache")                                                      \
 	X(NEXT, "exits to fill a jump cache for what follows")                                     \
 	X(CALL, "calls of handlers")                                                               \
-	X(STALE, "exits of invalid blocks")
+	X(STALE, "exits of invalid blocks")                                                        \
+	X(CHANGED, "exits of blocks whose code changed")                                           \
+	X(PROVEN, "exits of blocks whose code stays")
 
 enum exit_kind {
 #define X(id, name) EXIT_##id,
