@@ -20,7 +20,7 @@ enum {
 	BLOCK_INSNS_MAX = 48,
 	BLOCK_HASH_BITS = 15,
 	BLOCK_LINKS = 2,
-	BLOCK_ARENA_SIZE = 24 << 20,
+	BLOCK_ARENA_SIZE = 2 << 20, /* what runs much is translated; more than the host's caches hold makes cold code slower, not faster */
 	BLOCK_WATCHED = 1024,
 };
 
