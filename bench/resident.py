@@ -2,11 +2,13 @@
 """How much memory a monitor takes beyond its guest's RAM.
 
 The pages that are resident in all processes of the VM, less those of the guest's RAM, which is the memfd "subring-ram" or, for QEMU, the
-anonymous mapping of just the guest's size. A memfd that is mapped more than once counts once (its proportional share, Pss, since nobody else maps it);
+anonymous mapping of just the guest's size. Shared memory that is mapped more than once counts once (its proportional share, Pss, since nobody else maps it);
 all else counts as often as a process has it (Rss). Page tables and what the kernel keeps for the processes are not in it.
 """
 import os
 import re
+
+SHARED = ("/memfd:", "/dev/zero")
 
 
 def processes(pid):
@@ -48,7 +50,7 @@ def beyond_ram(pid, ram):
                 ram_seen = True
                 rollup -= size["Rss"]
             else:
-                total += size["Pss" if name.startswith("/memfd:") else "Rss"]
+                total += size["Pss" if name.startswith(SHARED) else "Rss"]
     if not ram_seen:
         raise RuntimeError(f"no mapping of process {pid} is the guest's RAM")
     return total, rollup
