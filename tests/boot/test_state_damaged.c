@@ -68,6 +68,7 @@ struct stop {
 	struct vm *vm;
 	int fd;
 	struct state_writer *save; /* or NULL */
+	bool saved;
 };
 
 static void on_timer(void *opaque, int fd, uint32_t events)
@@ -79,12 +80,14 @@ static void on_timer(void *opaque, int fd, uint32_t events)
 		printf("# cannot save\n");
 		exit(1);
 	}
+	s->saved = s->save != NULL;
 	vm_stop(s->vm);
 }
 
-static void run_for(struct vm *vm, unsigned us, struct state_writer *save)
+/* True: it was saved. False: nobody asked, or its guest had ended by then. */
+static bool run_for(struct vm *vm, unsigned us, struct state_writer *save)
 {
-	struct stop s = { vm, timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK), save };
+	struct stop s = { .vm = vm, .save = save, .fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK) };
 	struct itimerspec when = { .it_value.tv_nsec = us * 1000 };
 	struct vm_result result;
 
@@ -93,20 +96,39 @@ static void run_for(struct vm *vm, unsigned us, struct state_writer *save)
 		exit(1);
 	vm_run(vm, &result);
 	close(s.fd);
+	return s.saved;
+}
+
+/* In the middle: earlier, when the guest has ended too soon. */
+static bool save_into(const char *elf, struct state_writer *w)
+{
+	bool saved = false;
+
+	for (unsigned us = SAVE_US; us && !saved; us /= 2) {
+		struct vm *vm = make(elf);
+		struct error err;
+
+		if (vm_boot(vm, &err))
+			us = 1;
+		else
+			saved = run_for(vm, us, w);
+		vm_destroy(vm);
+	}
+	return saved;
 }
 
 static uint8_t *save(const char *elf, size_t *len)
 {
-	struct vm *vm = make(elf);
 	struct state_writer *w;
-	struct error err;
 	const void *bytes;
 	uint8_t *copy;
 
-	if (state_writer_create(&w) || vm_boot(vm, &err))
+	if (state_writer_create(&w))
 		return NULL;
-	run_for(vm, SAVE_US, w);
-	vm_destroy(vm);
+	if (!save_into(elf, w)) {
+		state_writer_destroy(w);
+		return NULL;
+	}
 	if (state_writer_finish(w, &bytes, len))
 		return NULL;
 	copy = malloc(*len);

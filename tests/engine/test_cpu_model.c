@@ -270,7 +270,7 @@ static void an_instruction_whose_feature_the_model_lacks_is_ud(void **state)
 		const struct cpu_model *max = cpu_model_find("max");
 		struct cpu_model without = *max;
 
-		without.features &= ~(1ull << samples[i].feature);
+		without.features &= ~((unsigned __int128)1 << samples[i].feature);
 		assert_int_equal(run_sample(max, i), SYS_HALTED);
 		if (run_sample(&without, i) != EXC_UD)
 			fail_msg("feature %u is not checked", samples[i].feature);

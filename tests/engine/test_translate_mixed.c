@@ -215,12 +215,12 @@ static void each_byte_of_a_checked_block_is_compared(void **state)
 {
 	for (unsigned hot = 0; hot <= INTERPRETED; hot += INTERPRETED)
 		for (unsigned n = 1; n < 40; n++) {
-			uint8_t code[64];
+			uint8_t code[2 * 40];
 
 			start(0, hot);
 			for (unsigned i = 0; i < n; i++)
 				memcpy(code + 2 * i, "\x04\x01", 2); /* add al, 1 */
-			for (unsigned changed = 0; changed < n && 2 * n < sizeof(code); changed++) {
+			for (unsigned changed = 0; changed < n; changed++) {
 				sys.c->gpr[GPR_RIP] = SYS_CODE;
 				sys.c->gpr[RAX] = 0;
 				assert_int_equal(sys_run(code, 2 * n), SYS_HALTED);
