@@ -80,6 +80,8 @@ static bool decode(const struct dt_case *c, unsigned at, struct node *n)
 	case INSN_ID_CALL: n->next[0] = to; break;
 	case INSN_ID_POPF:
 	case INSN_ID_STI: /* it faults here, and a translator's trace goes on behind it all the same */
+	case INSN_ID_MOV_SEG: /* the same code follows */
+	case INSN_ID_POP_SEG:
 	case INSN_ID_UD2: break;
 	default: n->reads = FL_ALL; /* goes who knows where */
 	}

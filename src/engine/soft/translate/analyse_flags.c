@@ -78,6 +78,7 @@ static struct flag_use flag_use(const struct insn *in)
 		if (in->flags & (INSN_REP | INSN_REPNE))
 			u.defined = 0;
 		break;
+	case INSN_ID_IRET: u = (struct flag_use){ FL_ALL, 0 }; break; /* the handler of its own exception looks at them */
 	case INSN_ID_AND:
 	case INSN_ID_OR:
 	case INSN_ID_XOR:
