@@ -49,9 +49,11 @@ bool operand_in_parts(const struct insn *in)
 
 static bool spans_canonical_end(const struct dt_case *c, const struct insn *in)
 {
-	if ((in->id == INSN_ID_MASKMOVDQU || in->id == INSN_ID_VMASKMOVDQU || in->id == INSN_ID_MASKMOVQ) &&
-	    canonical(c->in.gpr[RDI]) != canonical(c->in.gpr[RDI] + 15))
-		return true;
+	if (in->id == INSN_ID_MASKMOVDQU || in->id == INSN_ID_VMASKMOVDQU || in->id == INSN_ID_MASKMOVQ) {
+		uint64_t at = linear_of(c, in->seg, c->in.gpr[RDI]);
+
+		return canonical(at) != canonical(at + 15);
+	}
 	if (in->aaa && c->has_ea && canonical(c->ea) != canonical(c->ea + 63))
 		return true;
 	return operand_in_parts(in) && c->has_ea && canonical(c->ea) != canonical(c->ea + 107);
