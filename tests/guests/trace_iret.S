@@ -2,6 +2,7 @@
 /* 32-bit protected mode: to ring 3 and back by IRET, interrupt gates, a call gate (SDM vol. 3, 5.8, 6.12; vol. 2, IRET). */
 #include "trace.inc"
 guest:
+	mask_pic			/* rings with interrupts on; a slow host may see a tick of the clock */
 	call segments32
 	movl $SEL_DATA, tss + 8		/* SS0 */
 	movl $ring0_top, tss + 4	/* ESP0 */

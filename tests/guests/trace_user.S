@@ -2,6 +2,7 @@
 /* 64-bit ring 3: SYSCALL and SYSRET, INT with a stack of the IST, what ring 3 may not do, page protection (SDM vol. 3, 5.8.8, 6.14.5). */
 #include "trace.inc"
 guest:
+	mask_pic			/* rings with interrupts on; a slow host may see a tick of the clock */
 	enter_long_mode
 	movq $ring0_top, tss + 4
 	movq $ist_top, tss + 36		/* IST1 */
