@@ -77,7 +77,8 @@ static void chain(struct emit *e, uint8_t *rel, int64_t to)
 	s->at = (uint16_t)to;
 }
 
-void emit_goto(struct emit *e, int64_t to)
+/* @kind and @at: how it leaves when there is no way to @to. */
+static void go(struct emit *e, int64_t to, enum exit_kind kind, uint32_t at)
 {
 	uint8_t *retry = e->c.p;
 
@@ -86,21 +87,18 @@ void emit_goto(struct emit *e, int64_t to)
 		return;
 	}
 	linear_of(e, T0, to);
-	lookup(e, retry, EXIT_JUMP, insn_at(e));
+	lookup(e, retry, kind, at);
 	jump_hit(e);
+}
+
+void emit_goto(struct emit *e, int64_t to)
+{
+	go(e, to, EXIT_JUMP, insn_at(e));
 }
 
 void emit_next(struct emit *e, int64_t to)
 {
-	uint8_t *retry = e->c.p;
-
-	if (can_link(e, to)) {
-		chain(e, asm_jmp_aligned(&e->c), to);
-		return;
-	}
-	linear_of(e, T0, to);
-	lookup(e, retry, EXIT_NEXT, (uint32_t)to);
-	jump_hit(e);
+	go(e, to, EXIT_NEXT, (uint32_t)to);
 }
 
 static int64_t target(const struct emit *e, const struct insn *in)

@@ -443,7 +443,7 @@ static uint8_t *high_byte(const struct reg_use *use, unsigned n, const struct en
 
 static void emit_high_byte(struct emit *e, const struct insn *in, struct encode *en, uint8_t *name, unsigned guest)
 {
-	if (in->id == INSN_ID_CMPXCHG || !__builtin_cpu_supports("bmi2")) {
+	if (in->id == INSN_ID_CMPXCHG) {
 		e->failed = true;
 		return;
 	}

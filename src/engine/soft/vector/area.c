@@ -150,7 +150,7 @@ static bool host_has_all(void)
 	unsigned a, b, c, d, f16c;
 
 	if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !__builtin_cpu_supports("aes") ||
-	    !__builtin_cpu_supports("pclmul"))
+	    !__builtin_cpu_supports("pclmul") || !__builtin_cpu_supports("bmi2")) /* the translator's own code has RORX */
 		return false;
 	__cpuid(1, a, b, c, d);
 	f16c = c >> 29 & 1;

@@ -104,14 +104,20 @@ static void ymm_store_upper(struct emit *e, unsigned n)
 	byte(e, 1);
 }
 
-/* VXORPS of the register (its low half is already stored), VMOVAPS to its upper half. */
-static void ymm_clear_upper(struct emit *e, unsigned n)
+/* VXORPS of XMM @n with itself */
+static void clear_register(struct emit *e, unsigned n)
 {
 	byte(e, 0xc4);
 	byte(e, n < 8 ? 0xe1 : 0x41);
 	byte(e, (~n & 0xf) << 3);
 	byte(e, 0x57);
 	byte(e, 0xc0 | (n & 7) << 3 | (n & 7));
+}
+
+/* VXORPS of the register (its low half is already stored), VMOVAPS to its upper half. */
+static void ymm_clear_upper(struct emit *e, unsigned n)
+{
+	clear_register(e, n);
 	byte(e, 0xc5);
 	byte(e, 0x78 | (n < 8 ? 0x80 : 0));
 	byte(e, 0x29);
@@ -121,13 +127,8 @@ static void ymm_clear_upper(struct emit *e, unsigned n)
 /* VMOVUPS [upper half of ZMM], ymm: it has been stored, and is zero but for that */
 static void zmm_clear_upper(struct emit *e, unsigned n)
 {
-	if (e->l) { /* VXORPS */
-		byte(e, 0xc4);
-		byte(e, n < 8 ? 0xe1 : 0x41);
-		byte(e, (~n & 0xf) << 3);
-		byte(e, 0x57);
-		byte(e, 0xc0 | (n & 7) << 3 | (n & 7));
-	}
+	if (e->l)
+		clear_register(e, n);
 	byte(e, 0xc5);
 	byte(e, 0x7c | (n < 8 ? 0x80 : 0));
 	byte(e, 0x11);
