@@ -241,6 +241,11 @@ static void save_result(struct dt_result *r, const ucontext_t *uc)
 	r->out.sel[SEG_SS] = (uint16_t)((uint64_t)g[REG_CSGSFS] >> 48);
 	r->vector = (uint32_t)g[REG_TRAPNO];
 	r->error = (uint32_t)g[REG_ERR];
+	/* An INT n that the block made itself: the kernel's IDT refuses it, the engine's has no entries; so it is the vector on both sides (soft.c). */
+	if (r->vector == EXC_GP && (r->error & 7) == 2) {
+		r->vector = r->error >> 3;
+		r->error = 0;
+	}
 	r->cr2 = r->vector == EXC_PF ? (uint64_t)g[REG_CR2] : 0;
 	save_fp(&r->out, (const uint8_t *)uc->uc_mcontext.fpregs);
 	dt_memory_diff(&memory, r);
