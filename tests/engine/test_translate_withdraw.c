@@ -197,7 +197,8 @@ static void no_store_is_missed_once_code_was_made(void **state)
 	atomic_store(&stop, false);
 	atomic_store(&a->parked, 0);
 	pthread_create(&thread, NULL, storing, two.vm->cpu[1]);
-	for (unsigned i = 0; i < ROUNDS; i++) {
+	/* A busy host may run the other thread late. */
+	for (unsigned i = 0; i < ROUNDS || !made || !t->withdrawals; i++) {
 		volatile uint32_t *code = (volatile uint32_t *)(two.ram->host + PAGE0);
 		uint32_t gen = cache_watch_frame(a, frame), seen, now;
 
@@ -215,8 +216,6 @@ static void no_store_is_missed_once_code_was_made(void **state)
 	atomic_store(&stop, true);
 	atomic_store(&a->parked, 1);
 	pthread_join(thread, NULL);
-	assert_in_range(made, 1, ROUNDS);
-	assert_true(two.vm->tr->withdrawals > 0);
 }
 
 int main(void)
