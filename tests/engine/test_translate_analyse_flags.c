@@ -211,8 +211,10 @@ static void flags_at_an_address_are_live_unless_its_code_tells(void **state)
 	assert_int_equal(flags_live_at(NULL, 0, INSN_MODE64, 8), FL_ALL);
 	assert_int_equal(LIVE(8, 0xeb, 0x01, 0x90, 0x39, 0xd8), 0);	/* jmp over the nop */
 	assert_int_equal(LIVE(8, 0xeb, 0xfd, 0x90, 0x39, 0xd8), FL_ALL); /* jmp to before the start */
-	assert_int_equal(flags_live_at((const uint8_t[]){ 0x74, 0x00, 0x39, 0xd8 }, 4, INSN_MODE32, 8), FL_ALL); /* it may wrap */
 	assert_int_equal(flags_live_at((const uint8_t[]){ 0x48, 0xcf }, 2, INSN_MODE64, 8), FL_ALL); /* iretq, whose exception shows them */
+	assert_int_equal(flags_live_at((const uint8_t[]){ 0x74, 0x00, 0x39, 0xd8 }, 4, INSN_MODE16, 8), FL_ALL); /* it may wrap */
+	assert_int_equal(flags_live_at((const uint8_t[]){ 0x74, 0x00, 0x39, 0xd8 }, 4, INSN_MODE32, 8), FL_ZF);
+	assert_int_equal(flags_live_at((const uint8_t[]){ 0x66, 0x74, 0x00, 0x39, 0xd8 }, 5, INSN_MODE32, 8), FL_ALL); /* cut to 16 bits */
 	/* What was asked for before it is defined counts, what comes later does not. */
 	assert_int_equal(LIVE(8, 0xf8, 0x0f, 0x92, 0xc0, 0x39, 0xd8), 0);		  /* clc; setb; cmp */
 	assert_int_equal(LIVE(8, 0x0f, 0x94, 0xc0, 0x39, 0xd8, 0x0f, 0x92, 0xc0), FL_ZF); /* sete; cmp; setb */

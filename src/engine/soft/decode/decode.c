@@ -749,7 +749,7 @@ static int insn_finish(struct dec *d, struct insn *in)
 	in->modrm = d->modrm;
 	in->aaa = d->aaa;
 	in->flags = (d->l ? INSN_L : 0) | (d->ll & 2 ? INSN_L2 : 0) | (d->evex ? INSN_EVEX : 0) | (d->z ? INSN_Z : 0) |
-		    (d->b ? INSN_B : 0) | (d->evex && (d->rex & REX_W) ? INSN_W : 0);
+		    (d->b ? INSN_B : 0) | (d->evex && (d->rex & REX_W) ? INSN_W : 0) | (d->mode != INSN_MODE64 ? INSN_LEGACY : 0);
 	in->cc = d->opcode & 0xf;
 	in->addrsize = d->mode == INSN_MODE64 ? (d->addrsize ? 4 : 8) : (d->mode == INSN_MODE32) != d->addrsize ? 4 : 2;
 	in->opsize = operand_size(d, r->attr);

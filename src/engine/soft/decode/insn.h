@@ -52,6 +52,7 @@ enum {
 	INSN_L2 = 1 << 12,   /* EVEX.L' */
 	INSN_B = 1 << 13,    /* EVEX.b: broadcast, or (registers) rounding as L'L says, or no exceptions */
 	INSN_Z = 1 << 14,    /* EVEX.z */
+	INSN_LEGACY = 1 << 15, /* decoded as 16- or 32-bit code */
 };
 
 struct insn {

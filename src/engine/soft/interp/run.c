@@ -250,7 +250,7 @@ static void run_loop(struct cpu *c)
 		if (c->mode == INSN_MODE64)
 			execute64(c, b, count);
 		else
-			execute_legacy(c, b, b->count);
+			execute_legacy(c, b, count);
 		if (c->replay_count)
 			cpu_replay_done(c);
 	}

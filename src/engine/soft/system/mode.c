@@ -7,6 +7,7 @@
  * at a different moment would tear the vCPUs' TSCs apart.
  */
 #include "engine/soft/system/system.h"
+#include "engine/soft/translate/legacy.h"
 
 #include <string.h>
 
@@ -35,6 +36,7 @@ void cpu_mode_changed(struct cpu *c)
 		c->stack_size = c->seg[SEG_SS].attr & ATTR_DB ? 4 : 2;
 	}
 	c->align_check = c->cpl == 3 && (c->cr0 & CR0_AM) && (c->sysflags & RF_AC);
+	segments_changed(c);
 	mmu_select(c);
 	c->brk = 1;
 }

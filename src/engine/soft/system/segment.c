@@ -7,6 +7,7 @@
  * fault done, then committed. SS.DPL is always the CPL, as in a VMCS.
  */
 #include "engine/soft/system/system.h"
+#include "engine/soft/translate/legacy.h"
 
 /* --- descriptors --- */
 
@@ -196,6 +197,7 @@ void seg_commit(struct cpu *c, unsigned seg, const struct vcpu_segment *s)
 			c->stack_size = s->attr & ATTR_DB ? 4 : 2;
 			c->brk = 1;
 		}
+		segment_loaded(c, seg);
 	} else if (seg >= SEG_FS) {
 		c->segbase[seg] = s->base;
 	}

@@ -44,6 +44,7 @@ struct trace_insn {
 struct trace {
 	unsigned count;
 	uint16_t bytes;
+	uint8_t checked; /* given by the caller: bit n: accesses in segment n are looked at one by one; outside 64-bit mode (INSN_LEGACY) */
 	struct trace_insn insn[TRACE_INSNS_MAX];
 };
 

@@ -187,7 +187,7 @@ static void path_add(struct paths *p, int64_t at, unsigned flags)
 {
 	struct place *to = p->place;
 
-	if (at < 0 || (uint64_t)at >= p->size || p->mode != INSN_MODE64) { /* else a branch may wrap */
+	if (at < 0 || (uint64_t)at >= p->size || p->mode == INSN_MODE16) { /* else a branch may wrap */
 		p->live |= flags;
 		return;
 	}
@@ -212,6 +212,12 @@ static int path_decode(struct paths *p, size_t at, struct insn *in)
 	for (size_t i = at; i < end; i++)
 		p->lines |= 1ull << (i / 64 & 63);
 	return len;
+}
+
+/* -1: that is not known. */
+static int64_t branch_to(size_t next, const struct insn *in)
+{
+	return in->opsize == 2 ? -1 : (int64_t)next + (int64_t)in->imm;
 }
 
 /* From @at on as long as it goes straight. */
@@ -239,8 +245,8 @@ static void path_follow(struct paths *p, size_t at, unsigned flags)
 		case INSN_ID_LOOP:
 		case INSN_ID_LOOPE:
 		case INSN_ID_LOOPNE:
-		case INSN_ID_JCXZ: path_add(p, (int64_t)at + (int64_t)in.imm, flags); continue;
-		case INSN_ID_JMP: path_add(p, (int64_t)at + (int64_t)in.imm, flags); return;
+		case INSN_ID_JCXZ: path_add(p, branch_to(at, &in), flags); continue;
+		case INSN_ID_JMP: path_add(p, branch_to(at, &in), flags); return;
 		default: p->live |= flags; return;
 		}
 	}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Which memory operands one check can serve, in 64-bit code.
+ * Which memory operands one check can serve: in 64-bit code, and in flat segments outside it.
  *
  * One walk from the first instruction to the last, with the ranges that are open: one relative to RSP, and groups: each of a segment
  * base, a base register (or RIP) and a scaled index register. A range belongs to its leader, the instruction before which its check will
@@ -223,12 +223,18 @@ static int memory_operand(const struct insn *in)
 	return -1;
 }
 
+/* Of addresses, and of operands that are the stack pointer. */
+static unsigned widest(const struct insn *in)
+{
+	return in->flags & INSN_LEGACY ? 4 : 8;
+}
+
 /* Can the operand share a check with others, and is the number of its bytes known? */
-static bool may_share(const struct insn *in, unsigned size)
+static bool may_share(const struct trace *t, const struct insn *in, unsigned size)
 {
 	const struct opcode *op = &opcode_table[in->row];
 
-	if (in->addrsize != 8 || (in->flags & INSN_MOFFS))
+	if (in->addrsize != widest(in) || t->checked >> in->seg & 1 || (in->flags & INSN_MOFFS))
 		return false;
 	if (in->base == GPR_ZERO && (in->index != GPR_ZERO || based_segment(in) == 0xff))
 		return false;
@@ -260,7 +266,7 @@ static void explicit_access(struct walk *w, unsigned i)
 		return;
 	size = insn_operand_size(in, (unsigned)n);
 	store = opcode_table[in->row].opnd[n].access & ACCESS_W;
-	if (!may_share(in, size)) {
+	if (!may_share(w->t, in, size)) {
 		ti->how = MEM_SINGLE;
 		ti->store = store;
 	} else if (in->base != RSP) {
@@ -296,7 +302,7 @@ static bool one_element(const struct insn *in, bool *push)
 static bool adds_constant(const struct insn *in, unsigned r, int64_t *by)
 {
 	const struct opcode *op = &opcode_table[in->row];
-	bool to_r = !(in->flags & INSN_MEM) && in->rm == r && in->opsize == 8 && op->opnd[0].kind == OPND_E;
+	bool to_r = !(in->flags & INSN_MEM) && in->rm == r && in->opsize == widest(in) && op->opnd[0].kind == OPND_E;
 
 	switch (in->id) {
 	case INSN_ID_ADD:
@@ -307,7 +313,7 @@ static bool adds_constant(const struct insn *in, unsigned r, int64_t *by)
 	case INSN_ID_DEC: *by = -1; return to_r;
 	case INSN_ID_LEA:
 		*by = in->disp;
-		return in->opsize == 8 && in->addrsize == 8 && in->reg == r && in->base == r && in->index == GPR_ZERO;
+		return in->opsize == widest(in) && in->addrsize == widest(in) && in->reg == r && in->base == r && in->index == GPR_ZERO;
 	default: return false;
 	}
 }
@@ -326,6 +332,9 @@ static bool rsp_change(const struct insn *in, int64_t *by)
 			*by += (uint16_t)in->imm;
 		return !(in->id == INSN_ID_POP && !(in->flags & INSN_MEM) && in->rm == RSP);
 	}
+	/* Outside 64-bit mode these cut to 32 bits, where sums of constants do not (legacy.h). */
+	if (in->flags & INSN_LEGACY && (in->id == INSN_ID_INC || in->id == INSN_ID_DEC))
+		return false;
 	return adds_constant(in, RSP, by);
 }
 
@@ -387,6 +396,8 @@ static void walk_insn(struct walk *w, unsigned i)
 
 	if (in->id == INSN_ID_LEAVE) {
 		ti->how = MEM_SINGLE; /* pops from where RBP points to */
+	} else if (w->t->checked >> SEG_SS & 1 && one_element(in, &push)) {
+		ti->how = MEM_SINGLE;
 	} else if (one_element(in, &push)) {
 		stack_access(w, i, push ? -(int64_t)in->opsize : 0, in->opsize, push);
 		ti->also_explicit = memory_operand(in) >= 0;

@@ -14,6 +14,7 @@
 #include "engine/soft/interp/block.h"
 #include "engine/soft/mmu/mmu.h"
 #include "engine/soft/translate/dump.h"
+#include "engine/soft/translate/legacy_emit.h"
 
 #include "host/log.h"
 
@@ -134,6 +135,8 @@ static void emit_stubs(struct emit *e, struct tblock *b)
 
 static bool in_model(const struct cpu *c, const struct insn *in)
 {
+	if (c->real && opcode_table[in->row].attr & (OP_PROT | OP_VEX))
+		return false;
 	return cpu_model_has(c->vm->model, opcode_table[in->row].feature) && interp_model_has(c, in);
 }
 
@@ -159,7 +162,7 @@ static bool take_trace(struct cpu *c, struct source *s, struct trace *t, uint64_
 		int len;
 
 		*ti = (struct trace_insn){ .at = (uint16_t)(at - s->offset) };
-		len = insn_decode(s->copy + at, avail, INSN_MODE64, &ti->in);
+		len = insn_decode(s->copy + at, avail, c->mode, &ti->in);
 		s->read = at + avail;
 		s->cut = len == DECODE_MORE;
 		if (len < 0 || !in_model(c, &ti->in) || !(is_translated(&ti->in) || can_be_called(&ti->in)))
@@ -169,7 +172,7 @@ static bool take_trace(struct cpu *c, struct source *s, struct trace *t, uint64_
 		t->bytes = (uint16_t)(at - s->offset);
 		if (checked && mixed_insn_ends(&ti->in))
 			break;
-		if (ti->in.id == INSN_ID_JCC && goes_on(c, t, (key & ~(uint64_t)(FRAME_SIZE - 1)) | at, mode, ++branches))
+		if (ti->in.id == INSN_ID_JCC && is_translated(&ti->in) && goes_on(c, t, (key & ~(uint64_t)(FRAME_SIZE - 1)) | at, mode, ++branches))
 			continue;
 		if (!is_translated(&ti->in) || (ti->in.flags & INSN_ENDS && !system_goes_on(c, &ti->in)))
 			break;
@@ -183,7 +186,7 @@ bool emit_is_cut(const struct emit *e, int64_t at)
 	struct insn in;
 
 	return at > FRAME_SIZE - INSN_BYTES_MAX && at < FRAME_SIZE &&
-	       insn_decode(s->copy + at, FRAME_SIZE - (size_t)at, INSN_MODE64, &in) == DECODE_MORE;
+	       insn_decode(s->copy + at, FRAME_SIZE - (size_t)at, s->mode, &in) == DECODE_MORE;
 }
 
 /* Flags that may be live at @at; what was looked at to know is noted. */
@@ -198,7 +201,15 @@ static unsigned peek(struct source *s, int64_t at)
 		avail = PEEK_INSNS * INSN_BYTES_MAX;
 	s->peek[s->peeks].from = (unsigned)at;
 	s->peek[s->peeks++].to = (unsigned)at + avail;
-	return flags_live_at(s->copy + at, avail, INSN_MODE64, PEEK_INSNS);
+	return flags_live_at(s->copy + at, avail, s->mode, PEEK_INSNS);
+}
+
+/* The same where the branch @ti goes: an offset in the page, unless the target is cut to 16 bits on the way. */
+static unsigned peek_target(struct source *s, const struct trace_insn *ti)
+{
+	int64_t to = (int64_t)s->offset + ti->at + ti->in.len + (int64_t)ti->in.imm;
+
+	return ti->in.opsize == 2 && s->mode == INSN_MODE32 ? FL_ALL : peek(s, to);
 }
 
 /* Also fills live_taken of the branches in the middle. With @exact nothing is known of what follows: it may fault. */
@@ -212,7 +223,7 @@ static unsigned live_at_end(struct source *s, struct trace *t, bool exact)
 
 		ti->live_taken = FL_ALL;
 		if (ti->in.id == INSN_ID_JCC && !exact)
-			ti->live_taken = (uint16_t)peek(s, (int64_t)s->offset + ti->at + ti->in.len + (int64_t)ti->in.imm);
+			ti->live_taken = (uint16_t)peek_target(s, ti);
 	}
 
 	if (!is_translated(&last->in))
@@ -220,8 +231,12 @@ static unsigned live_at_end(struct source *s, struct trace *t, bool exact)
 	if (exact)
 		return FL_ALL;
 	switch (last->in.id) {
-	case INSN_ID_JMP: return peek(s, next + (int64_t)last->in.imm);
-	case INSN_ID_JCC: return peek(s, next) | peek(s, next + (int64_t)last->in.imm);
+	case INSN_ID_JMP: return peek_target(s, last);
+	case INSN_ID_JCC:
+	case INSN_ID_LOOP:
+	case INSN_ID_LOOPE:
+	case INSN_ID_LOOPNE:
+	case INSN_ID_JCXZ: return peek(s, next) | peek_target(s, last);
 	case INSN_ID_JMP_IND:
 	case INSN_ID_CALL:
 	case INSN_ID_CALL_IND:
@@ -236,7 +251,7 @@ static bool branches_back(const struct trace *t, unsigned offset)
 	for (unsigned i = 0; i < t->count; i++) {
 		const struct insn *in = &t->insn[i].in;
 
-		if ((in->id == INSN_ID_JMP || in->id == INSN_ID_JCC || in->id == INSN_ID_CALL) && (int64_t)in->imm < 0 &&
+		if (opcode_table[in->row].opnd[0].kind == OPND_J && (int64_t)in->imm < 0 &&
 		    (int64_t)offset + t->insn[i].at + in->len + (int64_t)in->imm >= 0)
 			return true;
 	}
@@ -292,6 +307,7 @@ static void emit_body(struct emit *e, struct tblock *b, const uint8_t *bytes)
 	e->ti = &t->insn[0];
 	if (e->checked)
 		emit_own_bytes(e, b->key, bytes, t->bytes);
+	emit_code_range(e);
 	if (branches_back(t, e->offset))
 		emit_poll(e);
 	for (unsigned i = 0; i < t->count && !e->failed; i++) {
@@ -423,6 +439,7 @@ static struct tblock *emit_block(struct cpu *c, struct source *s, const struct t
 	e->cut = s->cut;
 	e->checked = b->checked;
 	e->cpu = c;
+	e->mode = p->mode;
 	e->c = (struct code){ .p = tr->rw + ((tr->used + NEAR_ALIGN - 1) & ~(uint32_t)(NEAR_ALIGN - 1)),
 			      .end = tr->rw + tr->used + CACHE_BLOCK_ROOM, .to_rx = tr->rx - tr->rw };
 	emit_entries(e, b);
@@ -444,6 +461,8 @@ static struct tblock *translate_source(struct cpu *c, const struct place *p, uns
 	struct tblock *b;
 
 	w->source.offset = p->key & (FRAME_SIZE - 1);
+	w->source.mode = c->mode;
+	w->trace.checked = checked_segments(p->mode);
 	w->never = false;
 	/* One that takes too much room, or has an instruction that cannot be emitted, is tried again with less in it. */
 	for (; most; most = w->emit.failed ? w->emit.at : most / 2) {
@@ -468,7 +487,7 @@ static struct tblock *translate_source(struct cpu *c, const struct place *p, uns
 
 struct tblock *translate_block(struct cpu *c, uint64_t key, uint32_t mode, const uint8_t *page)
 {
-	const struct place p = { .key = key, .linear = c->gpr[GPR_RIP], .mode = mode, .second = FRAME_NONE, .page = &page,
+	const struct place p = { .key = key, .linear = linear_of_rip(c), .mode = mode, .second = FRAME_NONE, .page = &page,
 				 .checked = cache_mixed(c->t.tr, key >> FRAME_SHIFT) };
 	struct source *s = &c->t.work->source;
 

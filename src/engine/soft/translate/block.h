@@ -11,6 +11,7 @@ enum { PEEKS_MAX = 16 };
 struct source {
 	uint8_t copy[FRAME_SIZE + INSN_BYTES_MAX]; /* of the page; for an instruction across two, also of the next one's first bytes */
 	unsigned end;	       /* so much of it is there */
+	enum insn_mode mode;
 	unsigned offset, read; /* [offset, read) of the copy is what was decoded */
 	bool cut;	       /* the trace ends before an instruction that goes on in the next page */
 	unsigned peeks;	       /* and these parts were looked at for live flags */

@@ -246,6 +246,8 @@ int jumps_init(struct cpu *c);
 void jumps_finish(struct cpu *c);
 /* The space (its number in the TLB set) or mode of the vCPU changed: sets t.jumps_open, and t.jumps. Called by mmu_select. */
 void jumps_select(struct cpu *c, unsigned space);
+/* What translate_mode is made of changed, and nothing else. */
+void jumps_mode_changed(struct cpu *c);
 /* The far entry of code for linear address @rip, in the page that is being fetched from, is at @code in the area. */
 void jumps_set(struct cpu *c, uint64_t rip, uint32_t far_code);
 /* The same for an instruction that goes on in the next page, which has @second_kind, PAGE_*. */

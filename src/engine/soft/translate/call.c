@@ -15,6 +15,7 @@
 
 #include "engine/soft/interp/interp.h"
 #include "engine/soft/mmu/tlb.h"
+#include "engine/soft/translate/legacy.h"
 #include "engine/soft/translate/translate.h"
 #include "engine/soft/vcpu/vcpu.h"
 
@@ -62,8 +63,8 @@ static const uint8_t *code_page(struct cpu *c, uint64_t page)
 static const struct tblock *crossing_for(struct cpu *c, uint64_t rip, uint64_t key)
 {
 	uint64_t next = (rip | (FRAME_SIZE - 1)) + 1, second;
-	const uint8_t *page[2] = { c->fetch_host, code_page(c, next) };
-	unsigned kind = page[1] ? mmu_page_kind(c, next) : 0;
+	const uint8_t *page[2] = { c->fetch_host, code_page(c, next & c->t.rip_mask) };
+	unsigned kind = page[1] ? mmu_page_kind(c, next & c->t.rip_mask) : 0;
 	const struct tblock *b;
 
 	translate_vector_save(c); /* the decoder is not compiled without vector registers */
@@ -102,7 +103,7 @@ static const struct tblock *block_for(struct cpu *c, uint64_t rip)
 
 const uint8_t *call_find(struct cpu *c)
 {
-	uint64_t rip = c->gpr[GPR_RIP];
+	uint64_t rip = linear_of_rip(c);
 	const uint8_t *known = jumps_find(c, rip);
 	const struct tblock *b;
 
@@ -124,7 +125,7 @@ bool call_jump(struct cpu *c, uint64_t rip)
 /* Runs @in, which is at RIP, by its handler; where to go on, or NULL: in the run loop. */
 static const uint8_t *run_handler(struct cpu *c, const struct insn *in)
 {
-	c->gpr[GPR_RIP] += in->len;
+	c->gpr[GPR_RIP] = (c->gpr[GPR_RIP] + in->len) & c->t.rip_mask;
 	c->cur = in;
 	c->brk = 0;
 	in->fn(c, in);
@@ -142,7 +143,7 @@ const uint8_t *call_run(struct cpu *c)
 {
 	const struct insn *in = &c->t.tr->calls[c->t.exit_slot];
 
-	c->gpr[GPR_RIP] = c->t.page + c->t.exit_at;
+	c->gpr[GPR_RIP] = rip_of(c, c->t.page + c->t.exit_at);
 	if (c->shadow) /* the run loop's to step, and to look at what has to wait no longer */
 		return NULL;
 	if (!is_light(in)) {

@@ -17,7 +17,7 @@
  * cache, which has nothing: so there is no other test for requests on this way. Loops inside a page have theirs at the head of the block that
  * branches back.
  */
-#include "engine/soft/translate/emit.h"
+#include "engine/soft/translate/legacy_emit.h"
 
 void emit_jump_entry(struct code *c)
 {
@@ -28,7 +28,7 @@ void emit_jump_entry(struct code *c)
 }
 
 /* @retry: where T0 is computed anew, and before which nothing has changed. */
-static struct stub *lookup(struct emit *e, uint8_t *retry, enum exit_kind kind, uint32_t at)
+struct stub *emit_lookup(struct emit *e, uint8_t *retry, enum exit_kind kind, uint32_t at)
 {
 	struct code *c = &e->c;
 	struct stub *s;
@@ -48,7 +48,7 @@ static struct stub *lookup(struct emit *e, uint8_t *retry, enum exit_kind kind, 
 	return s;
 }
 
-static void jump_hit(struct emit *e)
+void emit_jump_hit(struct emit *e)
 {
 	asm_load(&e->c, 8, RCX, HOST_CPU(t.save_rcx));
 	asm_jmp_mem(&e->c, host_indexed(HOST_NONE, T1, 3, offsetof(struct jump_entry, code)));
@@ -58,18 +58,20 @@ static void jump_hit(struct emit *e)
 static void linear_of(struct emit *e, unsigned t, int64_t to)
 {
 	asm_load(&e->c, 8, t, HOST_CPU(t.page));
-	if (to == (int32_t)to)
+	if (e->ti->in.flags & INSN_LEGACY)
+		asm_lea(&e->c, 4, t, host_at(t, (int32_t)to));
+	else if (to == (int32_t)to)
 		asm_lea(&e->c, 8, t, host_at(t, (int32_t)to));
 	else
 		e->failed = true;
 }
 
-static bool can_link(const struct emit *e, int64_t to)
+bool emit_can_link(const struct emit *e, int64_t to)
 {
 	return to >= 0 && to < FRAME_SIZE && !emit_is_cut(e, to);
 }
 
-static void chain(struct emit *e, uint8_t *rel, int64_t to)
+void emit_chain(struct emit *e, uint8_t *rel, int64_t to)
 {
 	struct stub *s = emit_stub(e, rel, EXIT_CHAIN);
 
@@ -82,13 +84,13 @@ static void go(struct emit *e, int64_t to, enum exit_kind kind, uint32_t at)
 {
 	uint8_t *retry = e->c.p;
 
-	if (can_link(e, to)) {
-		chain(e, asm_jmp_aligned(&e->c), to);
+	if (emit_can_link(e, to)) {
+		emit_chain(e, asm_jmp_aligned(&e->c), to);
 		return;
 	}
 	linear_of(e, T0, to);
-	lookup(e, retry, kind, at);
-	jump_hit(e);
+	emit_lookup(e, retry, kind, at);
+	emit_jump_hit(e);
 }
 
 void emit_goto(struct emit *e, int64_t to)
@@ -116,8 +118,8 @@ void emit_jcc(struct emit *e, const struct insn *in)
 {
 	int64_t to = target(e, in);
 
-	if (can_link(e, to))
-		chain(e, asm_jcc_aligned(&e->c, in->cc), to);
+	if (emit_can_link(e, to))
+		emit_chain(e, asm_jcc_aligned(&e->c, in->cc), to);
 	else
 		e->away[e->aways++] = (struct away){ asm_jcc(&e->c, in->cc), e->at };
 	if (e->at + 1 == e->t->count && !e->untranslated)
@@ -130,7 +132,7 @@ void emit_aways(struct emit *e)
 		e->at = e->away[i].at;
 		e->ti = &e->t->insn[e->at];
 		asm_link(e->away[i].rel, e->c.p);
-		emit_goto(e, target(e, &e->ti->in));
+		emit_branch(e, &e->ti->in, target(e, &e->ti->in));
 	}
 }
 
@@ -151,15 +153,15 @@ void emit_jmp_ind(struct emit *e, const struct insn *in)
 	uint8_t *retry = e->c.p;
 
 	load_target(e, in);
-	lookup(e, retry, EXIT_JUMP, insn_at(e));
-	jump_hit(e);
+	emit_lookup(e, retry, EXIT_JUMP, insn_at(e));
+	emit_jump_hit(e);
 }
 
 /* RCX is free here, and the return address, in it, is pushed when nothing can fail any more. */
 static void push_and_jump(struct emit *e)
 {
 	asm_byte(&e->c, 0x51); /* PUSH RCX */
-	jump_hit(e);
+	emit_jump_hit(e);
 }
 
 void emit_call(struct emit *e, const struct insn *in)
@@ -167,15 +169,15 @@ void emit_call(struct emit *e, const struct insn *in)
 	int64_t to = target(e, in), back;
 	uint8_t *retry = e->c.p;
 
-	if (can_link(e, to)) {
+	if (emit_can_link(e, to)) {
 		linear_of(e, T0, insn_next(e));
 		asm_byte(&e->c, 0x41);
 		asm_byte(&e->c, 0x50 | (T0 & 7)); /* PUSH T0 */
-		chain(e, asm_jmp_aligned(&e->c), to);
+		emit_chain(e, asm_jmp_aligned(&e->c), to);
 		return;
 	}
 	linear_of(e, T0, to);
-	lookup(e, retry, EXIT_JUMP, insn_at(e));
+	emit_lookup(e, retry, EXIT_JUMP, insn_at(e));
 	back = (int64_t)insn_next(e) - to;
 	if (back == (int32_t)back)
 		asm_lea(&e->c, 8, RCX, host_at(T0, (int32_t)back));
@@ -189,7 +191,7 @@ void emit_call_ind(struct emit *e, const struct insn *in)
 	uint8_t *retry = e->c.p;
 
 	load_target(e, in);
-	lookup(e, retry, EXIT_JUMP, insn_at(e));
+	emit_lookup(e, retry, EXIT_JUMP, insn_at(e));
 	linear_of(e, RCX, insn_next(e));
 	push_and_jump(e);
 }
@@ -201,8 +203,8 @@ void emit_ret(struct emit *e, const struct insn *in)
 
 	asm_byte(&e->c, 0x41);
 	asm_byte(&e->c, 0x58 | (T0 & 7)); /* POP T0 */
-	lookup(e, retry, EXIT_JUMP, insn_at(e))->popped = true;
+	emit_lookup(e, retry, EXIT_JUMP, insn_at(e))->popped = true;
 	if (drop)
 		asm_lea(&e->c, 8, RSP, host_at(RSP, drop));
-	jump_hit(e);
+	emit_jump_hit(e);
 }

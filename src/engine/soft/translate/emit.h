@@ -65,6 +65,7 @@ struct emit {
 	unsigned at;	    /* its index */
 	bool failed;	    /* it cannot be emitted */
 	struct cpu *cpu;    /* in the mode that the block is for */
+	uint32_t mode;	    /* translate_mode */
 	unsigned shadow_until; /* index of the instruction that STI's shadow covers, or 0 */
 	bool untranslated;  /* behind the last instruction comes one that the interpreter has to run */
 	bool cut;	    /* behind it comes one that lies across two pages */
@@ -124,6 +125,13 @@ struct host_mem emit_operand(struct emit *e, const struct insn *in, unsigned siz
  * @retry makes the address and the comparison anew.
  */
 struct slot_site *emit_slot_miss(struct emit *e, unsigned n, uint8_t *rel, uint8_t *retry, unsigned size, unsigned flags);
+/*
+ * T0, the linear address of @size bytes, is compared with slot @n; @retry is where it is made anew. With SITE_PLAIN it is destroyed, else T1. With
+ * SITE_SAVED the flags are in RAX, and `back` of the stub is for the caller to set. Then emit_slot_addend gives T1; @resume: this is where
+ * a hit goes on.
+ */
+struct stub *emit_slot_check(struct emit *e, unsigned n, uint8_t *retry, unsigned size, unsigned flags);
+void emit_slot_addend(struct emit *e, unsigned n, bool resume);
 /* The checks of ranges that the instruction under way leads. */
 void emit_leader_checks(struct emit *e);
 /* The instruction as it is, with its operands moved. */
@@ -140,6 +148,16 @@ void emit_goto(struct emit *e, int64_t to);
 void emit_next(struct emit *e, int64_t to);
 /* The ways to other pages of conditional branches. */
 void emit_aways(struct emit *e);
+/*
+ * Looks in the jump cache for T0, a linear address; where it has nothing @kind and @at tell what to do. @retry: where T0 is made anew, and
+ * before which nothing has changed. Then T1 tells emit_jump_hit which entry it is, and RCX is free until that.
+ */
+struct stub *emit_lookup(struct emit *e, uint8_t *retry, enum exit_kind kind, uint32_t at);
+void emit_jump_hit(struct emit *e);
+/* Offset @to is in the page, and that of an instruction that does not go on in the next one. */
+bool emit_can_link(const struct emit *e, int64_t to);
+/* Then: the branch at @rel goes there, and is linked. */
+void emit_chain(struct emit *e, uint8_t *rel, int64_t to);
 
 /* --- vector.c --- */
 /* Makes sure that there is what the instruction under way needs of the vector state. */
@@ -156,6 +174,8 @@ bool system_goes_on(const struct cpu *c, const struct insn *in);
 struct stub *emit_call_stub(struct emit *e, const struct insn *in, uint8_t *rel);
 /* Leaves for the interpreter's handler of the instruction under way. */
 emit_fn emit_call_handler;
+/* T0 = RFLAGS as PUSHF stores it; the flags are lost unless they are live behind the instruction. T1 stays. */
+void emit_flags_image(struct emit *e);
 /* Behind the instruction that STI's shadow covers. */
 void emit_shadow_end(struct emit *e);
 

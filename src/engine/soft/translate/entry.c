@@ -41,7 +41,7 @@ static void emit_enter(struct code *c)
 		push_pop(c, callee_saved[i], 0x50);
 	asm_store(c, 8, HOST_CPU(t.host_rsp), RSP);
 	asm_mov(c, 8, T1, RSI);
-	asm_load(c, 8, T0, guest(GPR_RIP)); /* for a far entry */
+	asm_load(c, 8, T0, HOST_CPU(t.linear)); /* for a far entry */
 	asm_load(c, 8, RSP, guest(RSP));
 	asm_alu_rm(c, ALU_ADD, 8, RSP, HOST_CPU(t.bias));
 	asm_load(c, 4, RAX, HOST_CPU(flags));

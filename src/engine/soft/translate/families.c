@@ -3,7 +3,7 @@
  * What the translator does itself. An instruction that is not here ends the block, and the interpreter
  * runs it: always right, some 50 to 100 ns slower.
  */
-#include "engine/soft/translate/emit.h"
+#include "engine/soft/translate/legacy_emit.h"
 
 /* Ordinary integer instructions: copied. Those with a memory operand whose address depends on more than the operand are sorted out below. */
 static bool copied_id(unsigned id)
@@ -70,12 +70,14 @@ static emit_fn *integer_emitter(const struct insn *in)
 emit_fn *emitter_for(const struct insn *in)
 {
 	const struct opcode *op = &opcode_table[in->row];
+	emit_fn *system, *legacy;
 
-	emit_fn *system = system_emitter(in);
-
+	if (in->flags & INSN_LEGACY && legacy_emitter(in, &legacy))
+		return legacy;
+	system = system_emitter(in);
 	if (system)
 		return system;
-	if (op->attr & OP_CPL0 || (in->flags & INSN_MEM && in->addrsize == 2))
+	if (op->attr & OP_CPL0)
 		return NULL;
 	switch (in->id) {
 	case INSN_ID_JMP: return emit_jmp;

@@ -280,6 +280,11 @@ void jumps_select(struct cpu *c, unsigned space)
 	jumps_open(c);
 }
 
+void jumps_mode_changed(struct cpu *c)
+{
+	jumps_select(c, c->t.jump_set->space);
+}
+
 /* @global: all that it depends on is. */
 static struct jump_table *enter(struct cpu *c, uint64_t rip, uint32_t code, bool global)
 {

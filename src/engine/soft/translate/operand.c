@@ -21,7 +21,7 @@
  * same 64-bit sum, plus the addend. A range (analyse.h) is checked from its lowest byte, with a size that
  * reaches its highest: offsets in it cannot wrap if its base address is in the slot.
  */
-#include "engine/soft/translate/emit.h"
+#include "engine/soft/translate/legacy_emit.h"
 
 #define SLOT_OFF(n) (offsetof(struct cpu, slot) + (size_t)(n) * sizeof(struct slot))
 
@@ -61,7 +61,7 @@ void emit_gpr_put(struct emit *e, unsigned r, unsigned t, unsigned free)
 
 static bool has_segment_base(const struct insn *in)
 {
-	return in->seg == SEG_FS || in->seg == SEG_GS;
+	return (in->seg == SEG_FS || in->seg == SEG_GS) && !(in->flags & INSN_LEGACY);
 }
 
 /* The base as a host register; @t if it has to be fetched. HOST_NONE: there is none. Adds to @disp for RIP. */
@@ -77,10 +77,10 @@ static unsigned base_register(struct emit *e, const struct insn *in, unsigned t,
 	return emit_gpr(e, in->base, t);
 }
 
-void emit_ea(struct emit *e, const struct insn *in, unsigned dst)
+static void ea_of_32_or_64(struct emit *e, const struct insn *in, unsigned dst)
 {
 	int64_t disp = in->disp;
-	unsigned size = in->addrsize == 4 ? 4 : 8, base, index = HOST_NONE;
+	unsigned size = in->addrsize == 8 ? 8 : 4, base, index = HOST_NONE;
 
 	if (in->flags & INSN_MOFFS) {
 		asm_mov_imm(&e->c, dst, in->imm);
@@ -105,6 +105,13 @@ void emit_ea(struct emit *e, const struct insn *in, unsigned dst)
 	}
 	asm_lea(&e->c, size, dst,
 		(struct host_mem){ .base = (uint8_t)base, .index = (uint8_t)index, .scale = in->scale, .disp = (int32_t)disp });
+}
+
+void emit_ea(struct emit *e, const struct insn *in, unsigned dst)
+{
+	ea_of_32_or_64(e, in, dst);
+	if (in->addrsize == 2)
+		asm_rr(&e->c, 4, 0x0fb7, dst, dst); /* MOVZX */
 }
 
 void emit_linear(struct emit *e, const struct insn *in)
@@ -179,6 +186,18 @@ static struct stub *check_slot(struct emit *e, unsigned n, uint8_t *retry, unsig
 static void load_addend(struct emit *e, unsigned n)
 {
 	asm_load(&e->c, 8, T1, slot_field(e, n, offsetof(struct slot, addend)));
+}
+
+struct stub *emit_slot_check(struct emit *e, unsigned n, uint8_t *retry, unsigned size, unsigned flags)
+{
+	return check_slot(e, n, retry, size, flags);
+}
+
+void emit_slot_addend(struct emit *e, unsigned n, bool resume)
+{
+	load_addend(e, n);
+	if (resume)
+		e->tr->sites[e->first_slot + n].resume = offset_of(e, e->c.p);
 }
 
 /* Flags are live: they are in RAX, and RAX in T1, while the address is compared. */
@@ -262,6 +281,12 @@ static struct host_mem in_group(struct emit *e, const struct insn *in)
 	unsigned n = e->group_slot[e->ti->leader], base;
 	bool held = e->held == e->c.p && e->held_slot == n && !group_base_takes_t1(in);
 
+	if (in->flags & INSN_LEGACY) {
+		emit_ea(e, in, T0); /* leaves T1 alone, as it has no R14 and R15 */
+		if (!held)
+			load_addend(e, n);
+		return host_indexed(T0, T1, 0, 0);
+	}
 	base = group_base(e, in);
 	if (!held)
 		load_addend(e, n);
@@ -270,6 +295,8 @@ static struct host_mem in_group(struct emit *e, const struct insn *in)
 
 struct host_mem emit_operand(struct emit *e, const struct insn *in, unsigned size, bool store)
 {
+	if ((e->ti->also_explicit || e->ti->how == MEM_SINGLE) && in_checked_segment(e, in))
+		return emit_checked_operand(e, in, size, store);
 	if (e->ti->also_explicit || e->ti->how == MEM_SINGLE)
 		return single(e, in, size, store);
 	if (e->ti->how == MEM_GROUP)
@@ -323,7 +350,10 @@ static struct stub *check_group(struct emit *e, uint8_t *retry, bool saved)
 	}
 	if (ti->in.base == GPR_RIP)
 		lo += (int32_t)e->offset;
-	sum(e, T0, base, lo);
+	if (ti->in.flags & INSN_LEGACY)
+		asm_lea(&e->c, 4, T0, host_at(base, lo));
+	else
+		sum(e, T0, base, lo);
 	return check_slot(e, n, retry, (uint32_t)(ti->group_hi - ti->group_lo),
 			  SITE_GROUP | SITE_SLOT | SITE_PLAIN | (ti->group_store ? SITE_STORE : 0) | (saved ? SITE_SAVED : 0));
 }

@@ -11,6 +11,7 @@
 
 #include "engine/soft/interp/block.h"
 #include "engine/soft/mmu/mmu.h"
+#include "engine/soft/translate/legacy.h"
 #include "engine/soft/translate/translate.h"
 
 typedef void enter_fn(struct cpu *c, const uint8_t *code);
@@ -19,10 +20,16 @@ uint32_t translate_mode(const struct cpu *c)
 {
 	bool ac = c->cpl != 3 && (!(c->cr4 & CR4_SMAP) || (c->sysflags & RF_AC));
 
-	return block_mode(c) | (uint32_t)ac << 16;
+	return block_mode(c) | (uint32_t)ac << 16 | c->t.seg_mode;
 }
 
 /* --- entering --- */
+
+/* Outside 64-bit mode an access does not go beyond 4 GiB, but on at 0. */
+static bool beyond(const struct cpu *c, uint64_t linear, uint64_t size)
+{
+	return c->mode != INSN_MODE64 && (linear + size - 1) >> 32;
+}
 
 /*
  * The TLB learns what the site wants, and the site's slot; where to go on, or NULL. Nothing waits for other vCPUs meanwhile. If slots were
@@ -41,7 +48,7 @@ static const uint8_t *site_fill(struct cpu *c, enum translate_next *next)
 		c->flags = t->flags;
 	*next = s->flags & SITE_GROUP ? NEXT_BLOCK : NEXT_ONE;
 	t->fills++;
-	if (mmu_try_fill(c, t->exit_value, store, sure) &&
+	if (!beyond(c, t->exit_value, s->size) && mmu_try_fill(c, t->exit_value, store, sure) &&
 	    (t->exit_value >> FRAME_SHIFT == last >> FRAME_SHIFT || mmu_try_fill(c, last, store, sure)) &&
 	    slot_fill(c, t->exit_slot, t->exit_value, s->size, store) &&
 	    slots_dropped(c) == dropped)
@@ -57,7 +64,7 @@ static bool window_fill(struct cpu *c)
 	uint64_t linear = t->exit_value + t->stack_base + t->neg_bias, size = t->exit_size & ~EXIT_STORES, dropped = slots_dropped(c);
 
 	t->stack_fills++;
-	if (size && mmu_try_fill(c, linear, true, false) && mmu_try_fill(c, linear + size - 1, true, false) &&
+	if (size && !beyond(c, linear, size) && mmu_try_fill(c, linear, true, false) && mmu_try_fill(c, linear + size - 1, true, false) &&
 	    stack_fill(c, linear, 0, (int32_t)size) && slots_dropped(c) == dropped)
 		return true;
 	t->stack_misses++;
@@ -125,6 +132,14 @@ static void ask_about_site(struct cpu *c)
 		translate_vector_load(c, there);
 }
 
+/* Outside 64-bit mode RSP may have left its 32 bits (legacy.h). */
+static void esp_cut(struct cpu *c)
+{
+	if (c->t.exit_kind == EXIT_STACK)
+		c->t.exit_value -= c->gpr[RSP] & ~0xffffffffull;
+	c->gpr[RSP] = (uint32_t)c->gpr[RSP];
+}
+
 /* Runs from @code until something is to be done outside. RIP is right again then, the vector state may be in the registers. */
 static enum translate_next enter(struct cpu *c, const uint8_t *code)
 {
@@ -137,16 +152,19 @@ static enum translate_next enter(struct cpu *c, const uint8_t *code)
 	__builtin_memcpy(&go, &address, sizeof(go));
 	while (code) {
 		t->entries++;
+		t->linear = linear_of_rip(c);
 		go(c, code);
 		code = NULL;
 		if (t->exit_kind == EXIT_AT_POINT)
 			read_exit_point(c);
+		if (__builtin_expect(c->gpr[RSP] >> 32 && c->mode != INSN_MODE64, 0))
+			esp_cut(c);
 		t->exits[t->exit_kind]++;
 		switch ((enum exit_kind)t->exit_kind) {
 		case EXIT_CHAIN:
 			code = chain(c);
 			if (!code) {
-				c->gpr[GPR_RIP] = t->page + t->exit_at;
+				c->gpr[GPR_RIP] = rip_of(c, t->page + t->exit_at);
 				code = call_find(c);
 			}
 			break;
@@ -196,7 +214,7 @@ static enum translate_next enter(struct cpu *c, const uint8_t *code)
 		if (code)
 			next = NEXT_LOOP;
 	}
-	c->gpr[GPR_RIP] = t->page + t->exit_at;
+	c->gpr[GPR_RIP] = rip_of(c, t->page + t->exit_at);
 	/* In STI's shadow only the run loop knows how to go on. */
 	return c->shadow ? NEXT_LOOP : next;
 }
@@ -205,7 +223,7 @@ static enum translate_next enter(struct cpu *c, const uint8_t *code)
 
 bool translate_possible(const struct cpu *c)
 {
-	return c->t.tr && c->mode == INSN_MODE64 && !c->align_check && !c->dbg.watch_count;
+	return c->t.tr && c->t.code_ok && !c->align_check && !c->dbg.watch_count;
 }
 
 /* --- stress: switches that only tests use (tuning.h) --- */
@@ -249,13 +267,13 @@ static enum translate_next run_at(struct cpu *c, const uint8_t *code)
 	next = enter(c, code);
 	translate_vector_save(c);
 	if (c->t.exit_kind >= EXIT_STALE)
-		jumps_forget(c, c->gpr[GPR_RIP]);
+		jumps_forget(c, linear_of_rip(c));
 	return next;
 }
 
 bool translate_again(struct cpu *c, enum translate_next *next)
 {
-	uint64_t rip = c->gpr[GPR_RIP];
+	uint64_t rip = linear_of_rip(c);
 	const uint8_t *known = jumps_find(c, rip);
 
 	if (!known)
@@ -267,7 +285,7 @@ bool translate_again(struct cpu *c, enum translate_next *next)
 enum translate_next translate_run(struct cpu *c, struct block *b)
 {
 	struct translator *tr = c->t.tr;
-	uint64_t rip = c->gpr[GPR_RIP], key = c->fetch_frame << FRAME_SHIFT | (rip & (FRAME_SIZE - 1));
+	uint64_t rip = linear_of_rip(c), key = c->fetch_frame << FRAME_SHIFT | (rip & (FRAME_SIZE - 1));
 	uint32_t mode = translate_mode(c), hot;
 	struct tblock *tb;
 

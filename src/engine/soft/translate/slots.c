@@ -327,6 +327,12 @@ static bool block_ready(struct cpu *c, const struct tlb_entry *e, struct piece *
 	return true;
 }
 
+/* Nothing is shown across a multiple of 4 GiB: outside 64-bit mode addresses wrap there. */
+static bool at_4g(uint64_t linear)
+{
+	return !(uint32_t)linear;
+}
+
 /* The TLB's entry for @page, if it is of the frame at @at in the area. */
 static const struct tlb_entry *entry_at(struct cpu *c, uint64_t page, bool store, uint64_t at)
 {
@@ -351,12 +357,12 @@ static void widen_in_strip(struct cpu *c, uint64_t at, bool store, struct piece 
 	for (uint64_t i = at + 2; i % STRIP_FRAMES; i++) {
 		uint64_t page = p->base + p->bytes;
 
-		e = page ? entry_at(c, page, store, i) : NULL;
+		e = at_4g(page) ? NULL : entry_at(c, page, store, i);
 		if (!e)
 			break;
 		piece_takes(p, e);
 	}
-	for (uint64_t i = at; i % STRIP_FRAMES && p->base; i--) {
+	for (uint64_t i = at; i % STRIP_FRAMES && !at_4g(p->base); i--) {
 		e = entry_at(c, p->base - FRAME_SIZE, store, i - 1);
 		if (!e)
 			break;
@@ -372,7 +378,7 @@ static bool two_ready(struct cpu *c, uint64_t linear, bool store, const struct t
 	const struct tlb_entry *next = tlb_ask(c, page + FRAME_SIZE, store);
 	const uint8_t *host;
 
-	if (!next || page + FRAME_SIZE < page)
+	if (!next || at_4g(page + FRAME_SIZE))
 		return false;
 	host = pair_host(c, frame_at(c, e->host), frame_at(c, next->host));
 	if (!host)
@@ -384,7 +390,7 @@ static bool two_ready(struct cpu *c, uint64_t linear, bool store, const struct t
 		widen_in_strip(c, at, store, p);
 		return true;
 	}
-	while (p->pages < BLOCK_FRAMES && p->base + p->bytes) {
+	while (p->pages < BLOCK_FRAMES && !at_4g(p->base + p->bytes)) {
 		next = tlb_ask(c, p->base + p->bytes, store);
 		if (!next || next->addend != p->addend)
 			break;
@@ -442,7 +448,7 @@ static bool window_of_two(struct cpu *c, uint64_t linear, uint64_t size, struct 
 	uint8_t *host;
 	uint64_t start;
 
-	if (!a || !b || page + FRAME_SIZE < page)
+	if (!a || !b || at_4g(page + FRAME_SIZE))
 		return false;
 	*w = (struct window){ .valid = true, .pages = 2, .linear = page, .kind = (uint8_t)(a->kind | b->kind),
 			      .frame = { frame_at(c, a->host), frame_at(c, b->host) } };
@@ -501,7 +507,7 @@ void window_select(struct cpu *c)
 	/* With AC set a supervisor may do all that it may do without. */
 	if (!w->valid && c->tlbs->view == VIEW_KERNEL_AC)
 		w = &k->window[VIEW_KERNEL];
-	if (w->valid)
+	if (w->valid && c->stack_size != 2)
 		window_show(c, w);
 	else
 		stack_none(c);

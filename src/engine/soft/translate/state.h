@@ -15,6 +15,7 @@
 #define SUBRING_ENGINE_SOFT_TRANSLATE_STATE_H
 
 #include "engine/soft/decode/insn.h"
+#include "engine/vcpu_state.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -174,6 +175,7 @@ enum { VECTOR_SSE = 1, VECTOR_AVX = 2, VECTOR_X87 = 4, VECTOR_AVX512 = 8 };
 
 struct cpu_translate {
 	uint64_t page;	    /* linear address of the page of the code under way */
+	uint64_t linear;    /* of RIP, for who enters */
 	uint64_t bias, neg_bias;
 	/* The stack window: host addresses; RSP-relative accesses inside [stack_base, + 4096) need no more check. */
 	uint64_t stack_base;
@@ -187,6 +189,14 @@ struct cpu_translate {
 	/* The last x87 instruction since they were loaded: its offset in the page, and above that bit 12 on its opcode as in FOP; its page. */
 	uint32_t x87_at;
 	uint64_t x87_page;
+
+	/* Of the segments (legacy.h); in 64-bit mode only the first two say something, and the third. */
+	uint64_t cs_base, rip_mask; /* RIP = (linear - cs_base) & rip_mask */
+	uint32_t seg_mode;	    /* its part of translate_mode */
+	bool code_ok;		    /* code of this kind is translated */
+	uint64_t cs_last;	    /* the highest EIP that code may have */
+	uint64_t cs_limit;
+	uint64_t seg_room[SEG_COUNT]; /* an access at offset a is inside if a + size - 1 < room; 0: it is for the interpreter to know */
 
 	/* For filling slots in translated code (entry.c, hot.c) */
 	struct slot_site *sites; /* = tr->sites */

@@ -7,7 +7,7 @@
  * registers are what they are between two elements then. Whatever else there is the interpreter's handler does (interp/string.c),
  * with RIP left at the instruction.
  */
-#include "engine/soft/translate/emit.h"
+#include "engine/soft/translate/legacy_emit.h"
 
 static struct host_mem slot_field(const struct emit *e, unsigned n, size_t field)
 {
@@ -43,6 +43,22 @@ static void elements_there(struct emit *e, const struct insn *in, unsigned n, un
 		shift_imm(c, 5, T1, (unsigned)__builtin_ctz(in->opsize));
 }
 
+/* Outside 64-bit mode: RCX, RSI, RDI as 32-bit addresses are. */
+static void cut_registers(struct emit *e, const struct insn *in)
+{
+	if (!(in->flags & INSN_LEGACY))
+		return;
+	asm_mov(&e->c, 4, RCX, RCX);
+	asm_mov(&e->c, 4, RSI, RSI);
+	asm_mov(&e->c, 4, RDI, RDI);
+}
+
+static bool in_flat_segments(const struct emit *e, const struct insn *in)
+{
+	return !(in->flags & INSN_LEGACY) ||
+	       (mode_is_flat(e->mode, SEG_ES) && (in->id == INSN_ID_STOS || mode_is_flat(e->mode, in->seg)));
+}
+
 static void emit_rep_string(struct emit *e, const struct insn *in)
 {
 	struct code *c = &e->c;
@@ -50,12 +66,17 @@ static void emit_rep_string(struct emit *e, const struct insn *in)
 	unsigned src = 0, dst;
 	uint8_t *again, *none;
 
+	if (!in_flat_segments(e, in)) {
+		emit_call_handler(e, in);
+		return;
+	}
 	if (kept)
 		emit_flags_save(e);
 	asm_rm(c, 4, 0xf7, 0, HOST_CPU(sysflags)); /* TEST */
 	asm_u32(c, RF_DF);
 	other_way(e, in, asm_jcc(c, 5), kept);
 	again = c->p;
+	cut_registers(e, in);
 	asm_rr(c, 8, 0x85, RCX, RCX); /* TEST */
 	none = asm_jcc(c, 4);
 	asm_alu_mi(c, ALU_CMP, 4, HOST_CPU(req), 0);
@@ -130,13 +151,17 @@ static void emit_bit_string(struct emit *e, const struct insn *in)
 	struct code *c = &e->c;
 	uint8_t *retry;
 
+	if (in_checked_segment(e, in)) {
+		emit_call_handler(e, in);
+		return;
+	}
 	if (kept)
 		emit_flags_save(e);
 	retry = c->p;
 	emit_linear(e, in);
 	bit_index(e, in, T1);
 	shift_imm(c, 7, T1, 3 + log); /* SAR */
-	asm_lea(c, 8, T0, host_indexed(T0, T1, log, 0));
+	asm_lea(c, in->flags & INSN_LEGACY ? 4 : 8, T0, host_indexed(T0, T1, log, 0));
 	asm_mov(c, 8, T1, T0);
 	asm_alu_rm(c, ALU_SUB, 8, T1, slot_field(e, n, offsetof(struct slot, base)));
 	asm_alu_rm(c, ALU_CMP, 8, T1, slot_field(e, n, offsetof(struct slot, limit)));
@@ -151,19 +176,24 @@ static void emit_bit_string(struct emit *e, const struct insn *in)
 	asm_rm(c, in->opsize, 0x0f00 | opcode[which], T1, host_at(T0, 0));
 }
 
+static bool widest_address(const struct insn *in)
+{
+	return in->addrsize == (in->flags & INSN_LEGACY ? 4 : 8);
+}
+
 emit_fn *string_emitter(const struct insn *in)
 {
 	switch (in->id) {
 	case INSN_ID_MOVS:
 	case INSN_ID_STOS:
 		/* F2 repeats, too */
-		return in->flags & (INSN_REP | INSN_REPNE) && in->addrsize == 8 && in->seg != SEG_FS && in->seg != SEG_GS ?
+		return in->flags & (INSN_REP | INSN_REPNE) && widest_address(in) && in->seg != SEG_FS && in->seg != SEG_GS ?
 			       emit_rep_string : NULL;
 	case INSN_ID_BT:
 	case INSN_ID_BTS:
 	case INSN_ID_BTR:
 	case INSN_ID_BTC:
-		return in->flags & INSN_MEM && in->addrsize == 8 && opcode_table[in->row].opnd[1].kind == OPND_G ?
+		return in->flags & INSN_MEM && widest_address(in) && opcode_table[in->row].opnd[1].kind == OPND_G ?
 			       emit_bit_string : NULL;
 	default: return NULL;
 	}

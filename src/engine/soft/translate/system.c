@@ -142,12 +142,11 @@ void emit_shadow_end(struct emit *e)
 	asm_store_imm(&e->c, 1, HOST_CPU(shadow), 0);
 }
 
-/* TF, RF and VM are clear while translated code runs. The analysis has seen to the stack. */
-static void emit_pushf(struct emit *e, const struct insn *in)
+/* TF, RF and VM are clear while translated code runs. */
+void emit_flags_image(struct emit *e)
 {
 	struct code *c = &e->c;
 
-	(void)in;
 	emit_flags_save(e);
 	asm_store(c, 8, HOST_CPU(t.save_rax), RAX);
 	asm_load(c, 4, RAX, HOST_CPU(t.flags));
@@ -163,8 +162,15 @@ static void emit_pushf(struct emit *e, const struct insn *in)
 	asm_load(c, 8, RAX, HOST_CPU(t.save_rax));
 	if (e->ti->live_out)
 		emit_flags_restore(e);
-	asm_byte(c, 0x41);
-	asm_byte(c, 0x50 | (T0 & 7)); /* PUSH T0 */
+}
+
+/* The analysis has seen to the stack. */
+static void emit_pushf(struct emit *e, const struct insn *in)
+{
+	(void)in;
+	emit_flags_image(e);
+	asm_byte(&e->c, 0x41);
+	asm_byte(&e->c, 0x50 | (T0 & 7)); /* PUSH T0 */
 }
 
 /* --- FS and GS --- */
@@ -258,14 +264,14 @@ static void emit_mov_cr(struct emit *e, const struct insn *in)
 					  [3] = offsetof(struct cpu, cr3), [4] = offsetof(struct cpu, cr4) };
 	struct code *c = &e->c;
 
-	if (cpl_of(e) || in->reg > 4 || in->reg == 1 || (is_mov_to_cr(in) && in->reg != 2)) {
+	if (cpl_of(e) || in->reg > 4 || in->reg == 1 || (is_mov_to_cr(in) && (in->reg != 2 || in->opsize != 8))) {
 		emit_call_handler(e, in);
 	} else if (is_mov_to_cr(in)) {
 		asm_store(c, 8, HOST_CPU(cr2), emit_gpr(e, in->rm, T0));
 	} else {
 		bool home = gpr_is_home(in->rm);
 
-		asm_load(c, 8, home ? in->rm : T0, host_cpu(field[in->reg]));
+		asm_load(c, in->opsize, home ? in->rm : T0, host_cpu(field[in->reg]));
 		if (!home)
 			emit_gpr_put(e, in->rm, T0, T1);
 	}
@@ -273,7 +279,7 @@ static void emit_mov_cr(struct emit *e, const struct insn *in)
 
 bool system_goes_on(const struct cpu *c, const struct insn *in)
 {
-	return in->id == INSN_ID_STI || clac_is_nop(c, in) || (is_mov_to_cr(in) && in->reg == 2 && !c->cpl);
+	return in->id == INSN_ID_STI || clac_is_nop(c, in) || (is_mov_to_cr(in) && in->reg == 2 && in->opsize == 8 && !c->cpl);
 }
 
 /* --- time, and who one is --- */

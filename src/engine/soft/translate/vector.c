@@ -10,7 +10,7 @@
  *  - An exception that is not masked is the host's SIGFPE, at the instruction that raises it (SIMD), or at the next one that waits (x87, MMX):
  *    signal.c lets the interpreter run that one again.
  */
-#include "engine/soft/translate/emit.h"
+#include "engine/soft/translate/legacy_emit.h"
 
 /* --- what there has to be --- */
 
@@ -123,6 +123,8 @@ static void emit_x87(struct emit *e, const struct insn *in)
 	asm_store_imm(c, 4, HOST_CPU(t.x87_at), (int32_t)(fop << FRAME_SHIFT | insn_at(e)));
 	if (!(e->vector & NOTED_PAGE)) {
 		asm_load(c, 8, T0, HOST_CPU(t.page));
+		if (in->flags & INSN_LEGACY)
+			emit_less_cs_base(e, T0);
 		asm_store(c, 8, HOST_CPU(t.x87_page), T0);
 		e->vector |= NOTED_PAGE;
 	}
