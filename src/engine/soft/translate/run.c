@@ -223,7 +223,7 @@ static enum translate_next enter(struct cpu *c, const uint8_t *code)
 
 bool translate_possible(const struct cpu *c)
 {
-	return c->t.tr && c->t.code_ok && !c->align_check && !c->dbg.watch_count;
+	return c->t.tr && !c->align_check && !c->dbg.watch_count;
 }
 
 /* --- stress: switches that only tests use (tuning.h) --- */

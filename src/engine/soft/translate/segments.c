@@ -61,7 +61,6 @@ void segments_changed(struct cpu *c)
 	struct cpu_translate *t = &c->t;
 
 	t->seg_mode = 0;
-	t->code_ok = true;
 	if (c->mode == INSN_MODE64) {
 		t->cs_base = 0;
 		t->rip_mask = ~0ull;
@@ -71,7 +70,6 @@ void segments_changed(struct cpu *c)
 	for (unsigned i = 0; i < SEG_COUNT; i++)
 		look_at(c, i);
 	look_at_code(c);
-	t->code_ok = c->mode == INSN_MODE32 && t->seg_mode & MODE_FLAT_CS && t->seg_mode & MODE_FLAT_SS;
 }
 
 void segment_loaded(struct cpu *c, unsigned seg)

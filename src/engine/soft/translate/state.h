@@ -190,10 +190,9 @@ struct cpu_translate {
 	uint32_t x87_at;
 	uint64_t x87_page;
 
-	/* Of the segments (legacy.h); in 64-bit mode only the first two say something, and the third. */
+	/* Of the segments (legacy.h); in 64-bit mode only the first three say something. */
 	uint64_t cs_base, rip_mask; /* RIP = (linear - cs_base) & rip_mask */
 	uint32_t seg_mode;	    /* its part of translate_mode */
-	bool code_ok;		    /* code of this kind is translated */
 	uint64_t cs_last;	    /* the highest EIP that code may have */
 	uint64_t cs_limit;
 	uint64_t seg_room[SEG_COUNT]; /* an access at offset a is inside if a + size - 1 < room; 0: it is for the interpreter to know */
