@@ -8,7 +8,7 @@
 #ifndef SUBRING_CHIP_ACPI_PM_H
 #define SUBRING_CHIP_ACPI_PM_H
 
-#include "chip/chip.h"
+#include "bus/chip.h"
 
 /* Regions; the board chooses their ports, and 0xb2 and 0xcf9. */
 enum {

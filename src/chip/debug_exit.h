@@ -3,7 +3,7 @@
 #ifndef SUBRING_CHIP_DEBUG_EXIT_H
 #define SUBRING_CHIP_DEBUG_EXIT_H
 
-#include "chip/chip.h"
+#include "bus/chip.h"
 
 enum { DEBUG_EXIT_PORTS = 4 };
 

@@ -3,7 +3,7 @@
 #ifndef SUBRING_CHIP_DEBUGCON_H
 #define SUBRING_CHIP_DEBUGCON_H
 
-#include "chip/chip.h"
+#include "bus/chip.h"
 
 struct debugcon {
 	struct chip_stream out;

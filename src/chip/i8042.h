@@ -7,7 +7,7 @@
 #ifndef SUBRING_CHIP_I8042_H
 #define SUBRING_CHIP_I8042_H
 
-#include "chip/chip.h"
+#include "bus/chip.h"
 
 /* Regions: port 0x60, port 0x64, port 0x92. */
 enum { I8042_REGION_DATA, I8042_REGION_COMMAND, I8042_REGION_PORT92 };

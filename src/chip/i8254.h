@@ -8,7 +8,7 @@
 #ifndef SUBRING_CHIP_I8254_H
 #define SUBRING_CHIP_I8254_H
 
-#include "chip/chip.h"
+#include "bus/chip.h"
 
 /* Regions: ports 0x40-0x43, port 0x61. */
 enum { I8254_REGION_COUNTERS, I8254_REGION_PORT61 };

@@ -6,7 +6,7 @@
 #ifndef SUBRING_CHIP_I8259_H
 #define SUBRING_CHIP_I8259_H
 
-#include "chip/chip.h"
+#include "bus/chip.h"
 
 /* Regions: ports 0x20-0x21, 0xa0-0xa1, 0x4d0-0x4d1. */
 enum { I8259_REGION_MASTER, I8259_REGION_SLAVE, I8259_REGION_ELCR };

@@ -8,7 +8,7 @@
 #ifndef SUBRING_CHIP_IOAPIC_H
 #define SUBRING_CHIP_IOAPIC_H
 
-#include "chip/chip.h"
+#include "bus/chip.h"
 
 enum { IOAPIC_PINS = 24, IOAPIC_WINDOW = 0x1000 };
 

@@ -9,7 +9,7 @@
 #ifndef SUBRING_CHIP_MC146818_H
 #define SUBRING_CHIP_MC146818_H
 
-#include "chip/chip.h"
+#include "bus/chip.h"
 
 /* Regions: ports 0x70-0x71, and 0x72-0x73 for the second bank. */
 enum { MC146818_REGION_BANK0, MC146818_REGION_BANK1 };

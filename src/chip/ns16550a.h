@@ -8,7 +8,7 @@
 #ifndef SUBRING_CHIP_NS16550A_H
 #define SUBRING_CHIP_NS16550A_H
 
-#include "chip/chip.h"
+#include "bus/chip.h"
 
 #include <stddef.h>
 

@@ -6,7 +6,7 @@
 #ifndef SUBRING_CHIP_PORT80_H
 #define SUBRING_CHIP_PORT80_H
 
-#include "chip/chip.h"
+#include "bus/chip.h"
 
 enum { PORT80_PORTS = 16 };
 

@@ -6,7 +6,7 @@
 #ifndef SUBRING_CHIP_VGA_H
 #define SUBRING_CHIP_VGA_H
 
-#include "chip/chip.h"
+#include "bus/chip.h"
 
 /* The ports: 0x3b4 to 0x3bb (monochrome), 0x3c0 to 0x3cf, 0x3d4 to 0x3db (colour). */
 enum { VGA_REGION_MONO, VGA_REGION_COMMON, VGA_REGION_COLOUR };

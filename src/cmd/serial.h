@@ -9,7 +9,7 @@
 #ifndef SUBRING_CMD_SERIAL_H
 #define SUBRING_CMD_SERIAL_H
 
-#include "chip/chip.h"
+#include "bus/chip.h"
 #include "host/error.h"
 #include "host/loop.h"
 

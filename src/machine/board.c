@@ -26,7 +26,7 @@
 #include "chip/test_device.h"
 #include "chip/vga.h"
 #include "machine/layout.h"
-#include "machine/pci.h"
+#include "bus/pci.h"
 #include "machine/ram_map.h"
 
 #include <errno.h>

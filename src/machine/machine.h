@@ -13,11 +13,11 @@
 #ifndef SUBRING_MACHINE_MACHINE_H
 #define SUBRING_MACHINE_MACHINE_H
 
-#include "chip/chip.h"
+#include "bus/chip.h"
 #include "clock/clock.h"
 #include "engine/engine.h"
 #include "host/error.h"
-#include "machine/bus.h"
+#include "bus/bus.h"
 #include "mem/mem.h"
 
 #include <pthread.h>

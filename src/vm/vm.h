@@ -19,7 +19,7 @@
 #ifndef SUBRING_VM_VM_H
 #define SUBRING_VM_VM_H
 
-#include "chip/chip.h"
+#include "bus/chip.h"
 #include "host/error.h"
 #include "host/loop.h"
 #include "state/state.h"

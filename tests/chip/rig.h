@@ -6,7 +6,7 @@
 #ifndef SUBRING_TESTS_CHIP_RIG_H
 #define SUBRING_TESTS_CHIP_RIG_H
 
-#include "chip/chip.h"
+#include "bus/chip.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -5,7 +5,7 @@
  * A chip's write function may change the table (a PCI BAR moves), so nothing of an entry is used
  * after a call into a chip.
  */
-#include "machine/bus.h"
+#include "bus/bus.h"
 
 #include <errno.h>
 #include <string.h>

@@ -11,8 +11,8 @@
  *
  * Hostile input: offsets and sizes come from the guest. A chip answers every access.
  */
-#ifndef SUBRING_CHIP_CHIP_H
-#define SUBRING_CHIP_CHIP_H
+#ifndef SUBRING_BUS_CHIP_H
+#define SUBRING_BUS_CHIP_H
 
 #include "clock/clock.h"
 #include "state/state.h"

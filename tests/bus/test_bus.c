@@ -1,6 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Tests of machine/bus.c with a chip that remembers its accesses. */
-#include "util.h"
+/* Tests of bus/bus.c with a chip that remembers its accesses. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "bus/bus.h"
 
 #include <errno.h>
 

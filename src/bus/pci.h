@@ -13,11 +13,11 @@
  * numbers, each enabled BAR is mapped if nothing else (a chip of the board, an earlier BAR) is
  * there. So nothing but the configuration spaces has to be saved.
  */
-#ifndef SUBRING_MACHINE_PCI_H
-#define SUBRING_MACHINE_PCI_H
+#ifndef SUBRING_BUS_PCI_H
+#define SUBRING_BUS_PCI_H
 
-#include "chip/chip.h"
-#include "machine/bus.h"
+#include "bus/chip.h"
+#include "bus/bus.h"
 
 /* Regions: ports 0xcf8 (CONFIG_ADDRESS) and 0xcfc (CONFIG_DATA), and ECAM. */
 enum { PCI_REGION_ADDRESS, PCI_REGION_DATA, PCI_REGION_ECAM };

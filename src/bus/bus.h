@@ -6,10 +6,10 @@
  * Guarded by the board lock. Ranges do not overlap (PCI BARs that the guest moves onto each other
  * are refused: the second one stays unmapped).
  */
-#ifndef SUBRING_MACHINE_BUS_H
-#define SUBRING_MACHINE_BUS_H
+#ifndef SUBRING_BUS_BUS_H
+#define SUBRING_BUS_BUS_H
 
-#include "chip/chip.h"
+#include "bus/chip.h"
 
 struct bus_range {
 	uint64_t base, len;

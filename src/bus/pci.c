@@ -9,7 +9,7 @@
  * Invariants: config differs from reset in writable and clear bits only; bar[].mapped is what the
  * buses hold.
  */
-#include "machine/pci.h"
+#include "bus/pci.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Tests of machine/pci.c: configuration spaces by both mechanisms, BARs, INTx, saved state. */
-#include "util.h"
+/* Tests of bus/pci.c: configuration spaces by both mechanisms, BARs, INTx, saved state. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
 
-#include "machine/pci.h"
+#include <cmocka.h>
+
+#include "bus/pci.h"
 
 #include <errno.h>
 #include <string.h>
