@@ -340,6 +340,44 @@ static void full_cache_wants_a_flush_after_which_it_is_as_new(void **state)
 	assert_ptr_equal(cache_find(tr, key_of(FRAME, 0), MODE), first);
 }
 
+/* As if @insns had been translated, and so many ticks gone by, since the last flush, for being full or not. */
+static void flush_after(uint64_t insns, uint64_t ticks, bool full)
+{
+	tr->translated_insns = tr->flush_insns + insns;
+	tr->flush_tsc = host_tsc() - ticks;
+	tr->flush_wanted = full;
+	cache_flush(tr, sys.c);
+}
+
+static void cache_that_is_full_too_soon_makes_blocks_wait_until_they_run_more(void **state)
+{
+	const uint64_t many = 1ull << 50, long_time = 1ull << 40;
+	uint32_t hot, last;
+
+	start(0);
+	tr->tuning.hot = 2;
+	hot = last = mixed_hot(tr, FRAME);
+	assert_int_equal(hot, 2);
+	flush_after(many, 0, false);
+	assert_int_equal(mixed_hot(tr, FRAME), hot);
+	for (unsigned i = 0; i < 4; i++) {
+		flush_after(many, 0, true);
+		assert_true(mixed_hot(tr, FRAME) > last);
+		last = mixed_hot(tr, FRAME);
+	}
+	for (unsigned i = 0; i < 100; i++)
+		flush_after(many, 0, true);
+	assert_in_range(mixed_hot(tr, FRAME), 64, 256);
+	for (unsigned i = 0; i < 100; i++)
+		flush_after(1, long_time, true);
+	assert_int_equal(mixed_hot(tr, FRAME), hot);
+	/* Also where all is translated at once. */
+	tr->tuning.hot = 0;
+	assert_int_equal(mixed_hot(tr, FRAME), 0);
+	flush_after(many, 0, true);
+	assert_int_equal(mixed_hot(tr, FRAME), 1);
+}
+
 static void no_block_is_begun_without_slots_for_it(void **state)
 {
 	uint32_t slot;
@@ -761,6 +799,7 @@ int main(void)
 		TEST(links_last_as_long_as_their_target),
 		TEST(code_address_tells_its_block_also_after_it_was_invalidated),
 		TEST(full_cache_wants_a_flush_after_which_it_is_as_new),
+		TEST(cache_that_is_full_too_soon_makes_blocks_wait_until_they_run_more),
 		TEST(no_block_is_begun_without_slots_for_it),
 		TEST(area_is_never_writable_where_it_is_executed),
 		TEST(interpreters_blocks_stay_when_stores_hit_other_lines),

@@ -204,7 +204,7 @@ static struct block *decode(struct cpu *c, uint64_t linear, uint64_t key, uint32
 	b->mode = mode;
 	b->checked = c->t.tr && cache_mixed(c->t.tr, key >> FRAME_SHIFT);
 	b->gen = b->checked ? 0 : block_watch_frame(c, key >> FRAME_SHIFT);
-	b->runs = 0;
+	b->runs = b->runs_since = 0;
 	b->link[0] = b->link[1] = NULL;
 	len = b->checked ? decode_checked(c, b, host, avail, &b->bytes) : decode_watched(c, b, key, host, avail, &b->bytes);
 	if (!b->count) {

@@ -31,6 +31,7 @@ struct block {
 	uint32_t count, bytes;
 	bool checked; /* good as long as its bytes are, not the generation */
 	uint32_t runs; /* times it was interpreted, as far as the translator counts; or BLOCK_NEVER */
+	uint32_t runs_since; /* which flush of the code cache they are counted from */
 	struct block *next; /* in its hash bucket */
 	struct block *link[BLOCK_LINKS]; /* blocks that followed this one; a hint, checked before use */
 	struct insn insn[];

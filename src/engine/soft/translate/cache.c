@@ -439,6 +439,26 @@ bool cache_add_lines(struct translator *tr, uint64_t frame, uint64_t lines)
 
 /* --- throwing all away --- */
 
+/*
+ * A cache that is full again before its code has run for much longer than it took to make is too small for what seemed hot: then a block has to
+ * run twice as often before it is translated, up to some hundred times, when interpreting it has cost many times as much as translating it. So what stays
+ * in the cache is what runs most, and a cache of any size makes nothing slower than a few times the interpreter.
+ */
+static void adjust_thrift(struct translator *tr)
+{
+	enum { INSN_CYCLES = 1000, MUCH = 8, LITTLE = 128, THRIFT_MAX = 6 };
+	uint64_t now = host_tsc(), spent = (tr->translated_insns - tr->flush_insns) * INSN_CYCLES, passed = now - tr->flush_tsc;
+	uint32_t thrift = tr->thrift;
+
+	if (tr->flush_tsc && spent > passed / MUCH)
+		thrift += thrift < THRIFT_MAX;
+	else if (spent < passed / LITTLE)
+		thrift -= thrift > 0;
+	__atomic_store_n(&tr->thrift, thrift, __ATOMIC_RELAXED);
+	tr->flush_tsc = now;
+	tr->flush_insns = tr->translated_insns;
+}
+
 static void throw_away(struct translator *tr)
 {
 	/* Lines stay: the interpreter has blocks there, too. The next store that hits one drops those that are left over. */
@@ -467,8 +487,11 @@ void cache_flush(struct translator *tr, struct cpu *c)
 
 	soft_world_stop(c);
 	pthread_mutex_lock(&tr->lock);
-	if (atomic_load(&tr->flushes) == before) /* else another vCPU was faster */
+	if (atomic_load(&tr->flushes) == before) { /* else another vCPU was faster */
+		if (atomic_load(&tr->flush_wanted))
+			adjust_thrift(tr);
 		throw_away(tr);
+	}
 	pthread_mutex_unlock(&tr->lock);
 	soft_world_start(c);
 }

@@ -102,6 +102,8 @@ struct translator {
 	struct slot_site *sites; /* by slot */
 	uint32_t slots_used;
 	_Atomic uint32_t flush_wanted; /* the cache is full: the next vCPU outside throws all away */
+	uint32_t thrift;	 /* hot doubles with each: grows while the cache is too small for what is translated (cache.c) */
+	uint64_t flush_tsc, flush_insns; /* at the last flush: time, translated_insns */
 	struct jump_cache *closed;
 	/* Trampolines (entry.c), offsets in the area */
 	uint32_t enter, leave, fault;
@@ -209,10 +211,12 @@ void mixed_changed(struct translator *tr, uint32_t at);
 void mixed_proven(struct translator *tr, uint32_t at);
 /* Entries that find a checked block unchanged before it is thought that it stays so. */
 int32_t mixed_checks(const struct translator *tr, uint64_t frame);
-/* The interpreter's runs of a block before it is translated. */
+/* The interpreter's runs of a block, since the last flush, before it is translated. */
 static inline uint32_t mixed_hot(const struct translator *tr, uint64_t frame)
 {
-	return cache_mixed(tr, frame) ? tr->tuning.hot * 8 : tr->tuning.hot;
+	uint32_t hot = cache_mixed(tr, frame) ? tr->tuning.hot * 8 : tr->tuning.hot;
+
+	return ((hot + 1) << __atomic_load_n(&tr->thrift, __ATOMIC_RELAXED)) - 1;
 }
 
 /* --- slots.c: the vCPU's thread, or its world is stopped --- */

@@ -286,12 +286,17 @@ enum translate_next translate_run(struct cpu *c, struct block *b)
 {
 	struct translator *tr = c->t.tr;
 	uint64_t rip = linear_of_rip(c), key = c->fetch_frame << FRAME_SHIFT | (rip & (FRAME_SIZE - 1));
-	uint32_t mode = translate_mode(c), hot;
+	uint32_t mode = translate_mode(c), hot, flushes;
 	struct tblock *tb;
 
 	if (b == c->blocks->scratch || c->fetch_linear != (rip & ~(uint64_t)(FRAME_SIZE - 1)))
 		return NEXT_GIVEN;
 	hot = mixed_hot(tr, c->fetch_frame);
+	flushes = (uint32_t)atomic_load_explicit(&tr->flushes, memory_order_relaxed);
+	if (b->runs_since != flushes) {
+		b->runs_since = flushes;
+		b->runs = b->runs == BLOCK_NEVER ? BLOCK_NEVER : 0;
+	}
 	if (b->checked && b->runs < hot) { /* fresh code, mostly: there is nothing to be found yet */
 		b->runs++;
 		return NEXT_GIVEN;
