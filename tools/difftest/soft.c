@@ -167,6 +167,8 @@ static void first_state(struct vcpu_state *s)
 		s->seg[i] = segment(DT_DATA_SEL, 3 | ATTR_DB);
 	s->idt = (struct vcpu_table){ 0 };
 	s->ldt = (struct vcpu_segment){ .base = LDT_LINEAR, .limit = sizeof(dt_ldt) - 1, .selector = 0x50, .attr = ATTR_P | 2 };
+	/* Without an I/O permission bitmap: ports are not the program's, as on the host, if one goes astray into an IN. */
+	s->tr = (struct vcpu_segment){ .limit = 0x65, .selector = 0x60, .attr = ATTR_P | 0xb };
 	s->gdt = (struct vcpu_table){ .base = GDT_LINEAR, .limit = 16 * 8 - 1 };
 	s->seg[SEG_CS] = segment(DT_CODE64_SEL, 0xb | ATTR_L);
 	s->activity = VCPU_RUNNING;
