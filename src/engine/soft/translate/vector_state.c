@@ -51,16 +51,21 @@ static void avx512_load(struct cpu *c)
 	__asm__ volatile(EACH(LOAD_ZMM) EACH_HIGH(LOAD_HI16) EACH_MASK(LOAD_MASK) : : "r"(&c->z) : "memory");
 }
 
-/* VEX encodings clear the upper halves: while these are in memory, they have to be zero already. */
+_Static_assert(sizeof(((struct cpu_avx512 *)0)->zmm_hi) == 8 * 64, "eight ZMM registers' worth");
+
+/* VEX encodings clear the upper halves: while these are in memory, they have to be zero already. The vector registers are C's. */
 static bool upper_halves_in_use(const struct cpu *c)
 {
-	const uint64_t *w = (const uint64_t *)(const void *)c->z.zmm_hi;
-	uint64_t any = 0;
+	unsigned any;
 
 	if (!c->wide)
 		return false;
-	for (size_t i = 0; i < sizeof(c->z.zmm_hi) / sizeof(*w); i++)
-		any |= w[i];
+#define OR_512(n) "vporq 64+64*" #n "(%1), %%zmm0, %%zmm0\n\t"
+	__asm__ volatile("vpxor %%xmm0, %%xmm0, %%xmm0\n\t"
+			 OR_512(0) OR_512(1) OR_512(2) OR_512(3) OR_512(4) OR_512(5) OR_512(6) OR_512(7)
+			 "vptestmq %%zmm0, %%zmm0, %%k1\n\t"
+			 "kmovw %%k1, %0\n\t"
+			 "vzeroupper" : "=r"(any) : "r"(&c->z) : "memory");
 	return any;
 }
 
