@@ -11,6 +11,8 @@
 #ifndef SUBRING_TESTS_ENGINE_RIG_H
 #define SUBRING_TESTS_ENGINE_RIG_H
 
+#include "guest_code.h"
+
 #include "engine/engine.h"
 
 #include <pthread.h>
@@ -87,13 +89,6 @@ bool erig_main(int argc, char **argv, int *status);
 int erig_teardown(void **state);
 #define TEST(name) cmocka_unit_test_teardown(name, erig_teardown)
 
-/* Guest code, as the compiler's assembler makes it. */
-#define GUEST(name, text)                                                                          \
-	extern const char guest_##name[], guest_##name##_end[];                                    \
-	__asm__(".pushsection .rodata\n.code64\nguest_" #name ":\n" text "\nguest_" #name          \
-		"_end:\n.popsection\n")
-#define GUEST16(name, text) GUEST(name, ".code16\n" text "\n.code64")
-#define GUEST32(name, text) GUEST(name, ".code32\n" text "\n.code64")
 #define GUEST_EOI "mov $0xfee000b0, %r10d\nmovl $0, (%r10)\n"
 #define ERIG_LOAD(gpa, name) erig_load(gpa, guest_##name, (size_t)(guest_##name##_end - guest_##name))
 

@@ -242,9 +242,12 @@ static void table_drop_page(struct jump_table *t, uint64_t linear)
 		return;
 	for (unsigned i = first; i < first + (FRAME_SIZE >> JUMP_SHIFT); i++)
 		entry_drop_of_page(t, i, page);
-	/* An instruction that began in the page before, too. */
-	for (unsigned k = 1; k < INSN_BYTES_MAX; k++)
+	/* An instruction that began in the page before, too; outside 64-bit mode the last one of 4 GiB is before the first. */
+	for (unsigned k = 1; k < INSN_BYTES_MAX; k++) {
 		entry_drop_of_page(t, jump_index(page - k), page - FRAME_SIZE);
+		if (!page)
+			entry_drop_of_page(t, jump_index(page - k), (uint32_t)(page - FRAME_SIZE));
+	}
 }
 
 /* --- the set --- */
@@ -310,7 +313,7 @@ void jumps_set_crossing(struct cpu *c, uint64_t rip, uint32_t code, unsigned sec
 
 	/* An INVLPG of the second page is to find it; one anywhere in a large page drops all there is. */
 	if (t)
-		pages_note(t, rip + FRAME_SIZE, second_kind);
+		pages_note(t, (rip + FRAME_SIZE) & c->t.rip_mask, second_kind);
 }
 
 void jumps_forget(struct cpu *c, uint64_t rip)

@@ -132,9 +132,14 @@ static void ask_about_site(struct cpu *c)
 		translate_vector_load(c, there);
 }
 
-/* Outside 64-bit mode RSP may have left its 32 bits (legacy.h). */
+/*
+ * Outside 64-bit mode RSP may have left its 32 bits (legacy.h). It is cut before anything else looks at it; but not where the code is gone on with
+ * in its middle, unless a window is looked for: what an earlier check has found to be in the window lies at sums that were not cut.
+ */
 static void esp_cut(struct cpu *c)
 {
+	if (__builtin_expect(!(c->gpr[RSP] >> 32) || c->mode == INSN_MODE64, 1))
+		return;
 	if (c->t.exit_kind == EXIT_STACK)
 		c->t.exit_value -= c->gpr[RSP] & ~0xffffffffull;
 	c->gpr[RSP] = (uint32_t)c->gpr[RSP];
@@ -157,8 +162,6 @@ static enum translate_next enter(struct cpu *c, const uint8_t *code)
 		code = NULL;
 		if (t->exit_kind == EXIT_AT_POINT)
 			read_exit_point(c);
-		if (__builtin_expect(c->gpr[RSP] >> 32 && c->mode != INSN_MODE64, 0))
-			esp_cut(c);
 		t->exits[t->exit_kind]++;
 		switch ((enum exit_kind)t->exit_kind) {
 		case EXIT_CHAIN:
@@ -177,6 +180,7 @@ static enum translate_next enter(struct cpu *c, const uint8_t *code)
 			break;
 		case EXIT_STACK:
 			next = NEXT_BLOCK;
+			esp_cut(c);
 			if (window_fill(c))
 				code = tr->rx + t->exit_site;
 			break;
@@ -196,6 +200,7 @@ static enum translate_next enter(struct cpu *c, const uint8_t *code)
 			code = retry_jump(c);
 			break;
 		case EXIT_CALL:
+			esp_cut(c);
 			code = call_run(c);
 			if (!code)
 				return NEXT_LOOP;
@@ -214,6 +219,7 @@ static enum translate_next enter(struct cpu *c, const uint8_t *code)
 		if (code)
 			next = NEXT_LOOP;
 	}
+	esp_cut(c);
 	c->gpr[GPR_RIP] = rip_of(c, t->page + t->exit_at);
 	/* In STI's shadow only the run loop knows how to go on. */
 	return c->shadow ? NEXT_LOOP : next;

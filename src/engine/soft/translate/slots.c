@@ -507,7 +507,8 @@ void window_select(struct cpu *c)
 	/* With AC set a supervisor may do all that it may do without. */
 	if (!w->valid && c->tlbs->view == VIEW_KERNEL_AC)
 		w = &k->window[VIEW_KERNEL];
-	if (w->valid && c->stack_size != 2)
+	/* One of a 64-bit stack beyond 4 GiB is no stack of other code, whose ESP may look like it (legacy.h). */
+	if (w->valid && c->stack_size != 2 && (c->mode == INSN_MODE64 || !(w->linear >> 32)))
 		window_show(c, w);
 	else
 		stack_none(c);
