@@ -101,6 +101,16 @@ static void segment(unsigned seg, uint16_t sel)
 	sys.c->seg[seg].attr |= 1;
 }
 
+static void translate_if_asked(void)
+{
+	struct soft_tuning tuning = SOFT_TUNING_DEFAULT;
+
+	tuning.hot = 0;
+	tuning.exact_flags = true;
+	if (getenv("SYS_TRANSLATE"))
+		assert_int_equal(soft_vm_translate(sys.vm, &tuning), 0);
+}
+
 void sys_start(enum sys_mode mode, unsigned cpl)
 {
 	struct vm_clock clock;
@@ -130,6 +140,7 @@ void sys_start(enum sys_mode mode, unsigned cpl)
 		c->seg[SEG_CS].base = 0;
 		c->idt = (struct vcpu_table){ 0, 0x3ff };
 		cpu_mode_changed(c);
+		translate_if_asked();
 		return;
 	}
 	c->cr0 = CR0_PE | CR0_ET | CR0_NE | CR0_WP;
@@ -148,6 +159,7 @@ void sys_start(enum sys_mode mode, unsigned cpl)
 	c->ldt = (struct vcpu_segment){ .attr = ATTR_NULL };
 	c->cpl = (uint8_t)cpl;
 	cpu_mode_changed(c);
+	translate_if_asked();
 }
 
 struct cpu *sys_start_cold(unsigned cpl, uint32_t cache_kib)

@@ -40,7 +40,10 @@ extern struct sys_rig sys;
 /* The CPU model of machines made from now on; NULL: the default. */
 extern const char *sys_model;
 
-/* A fresh machine at SYS_CODE, CPL @cpl, interrupts off, rSP at SYS_STACK. */
+/*
+ * A fresh machine at SYS_CODE, CPL @cpl, interrupts off, rSP at SYS_STACK. With SYS_TRANSLATE in the environment all of its code is translated, with
+ * exact flags; then who changes segments by hand must say so (cpu_mode_changed).
+ */
 void sys_start(enum sys_mode mode, unsigned cpl);
 void sys_finish(void);
 /* The same in long mode, with a translator that finds no code hot: the interpreter runs it, under the translator's rules. */

@@ -63,6 +63,7 @@ static void the_limit_holds_for_code_that_ran_before_without_it(void **state)
 	assert_int_equal(sys_run(code, sizeof(code)), SYS_HALTED);
 	for (unsigned n = 1; n < sizeof(code); n++) {
 		c->seg[SEG_CS].limit = SYS_CODE + n - 1;
+		cpu_mode_changed(c);
 		c->gpr[GPR_RIP] = SYS_CODE;
 		c->gpr[RAX] = 0;
 		c->gpr[RSP] = SYS_STACK;

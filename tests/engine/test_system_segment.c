@@ -157,15 +157,18 @@ static void accesses_beyond_the_limit_are_gp_or_ss(void **state)
 {
 	sys_start(SYS_PROT32, 0);
 	sys.c->seg[SEG_DS].limit = 0xcfff;
+	cpu_mode_changed(sys.c);
 	assert_int_equal(RUN(0xa1, 0xfd, 0xcf, 0, 0), EXC_GP); /* mov eax, [0xcffd] */
 	assert_int_equal(sys_frame(0, 4), 0);
 	sys_start(SYS_PROT32, 0);
 	sys.c->seg[SEG_DS].limit = 0xcfff;
+	cpu_mode_changed(sys.c);
 	assert_int_equal(RUN(0xa1, 0xfc, 0xcf, 0, 0), SYS_HALTED);
 	sys_start(SYS_PROT32, 0);
 	sys_poke(SYS_GDT + SEL_DATA, 8, sys_desc(0, 0xfffff, 0x92 | ATTR_G | ATTR_DB));
 	sys.c->gpr[RBP] = 0x30000;
 	sys.c->seg[SEG_SS].limit = 0x2ffff;
+	cpu_mode_changed(sys.c);
 	assert_int_equal(RUN(0x8b, 0x45, 0x00), EXC_SS);
 	assert_int_equal(sys_frame(0, 4), 0);
 }

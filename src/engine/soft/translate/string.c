@@ -56,7 +56,7 @@ static void cut_registers(struct emit *e, const struct insn *in)
 static bool in_flat_segments(const struct emit *e, const struct insn *in)
 {
 	return !(in->flags & INSN_LEGACY) ||
-	       (mode_is_flat(e->mode, SEG_ES) && (in->id == INSN_ID_STOS || mode_is_flat(e->mode, in->seg)));
+	       !(e->t->checked & (1 << SEG_ES | (in->id == INSN_ID_STOS ? 0 : 1 << in->seg)));
 }
 
 static void emit_rep_string(struct emit *e, const struct insn *in)
