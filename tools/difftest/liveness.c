@@ -56,10 +56,10 @@ static void flags_of(const struct insn *in, uint32_t *reads, uint32_t *kills)
 
 static bool decode(const struct dt_case *c, unsigned at, struct node *n)
 {
-	unsigned end = c->avail < c->len ? c->avail : c->len;
 	const struct opcode *op;
 	struct insn in;
-	int r = at < end ? insn_decode(c->bytes + at, end - at, c->mode, &in) : -1;
+	/* An instruction may go on in what stands behind the program: there are INT3s, here and in memory. */
+	int r = at < c->avail && at < c->len ? insn_decode(c->bytes + at, c->avail - at, c->mode, &in) : -1;
 	int to;
 
 	if (r <= 0)
