@@ -42,7 +42,7 @@ other-guests:
 	@-guests/fetch-kernel 686 $(TEST_GUEST_I386)/686
 	@-guests/fetch-kernel 686-pae $(TEST_GUEST_I386)/686-pae
 	@-guests/fetch-files $(TEST_GUEST_I386)/bin --i386 busybox-static bin/busybox
-	@-[ -e $(TEST_GUEST_I386)/initrd.img ] || [ ! -e $(TEST_GUEST_I386)/bin/busybox ] || \
+	@-[ $(TEST_GUEST_I386)/initrd.img -nt guests/test/init ] || [ ! -e $(TEST_GUEST_I386)/bin/busybox ] || \
 		BUSYBOX=$(TEST_GUEST_I386)/bin/busybox guests/make-initramfs guests/test/init $(TEST_GUEST_I386)/initrd.img
 	@-guests/fetch-files $(OTHER_GUESTS) memtest86+ boot/memtest86+ia32.bin boot/memtest86+x64.bin
 	@-guests/fetch-files $(OTHER_GUESTS) xen-hypervisor-4.17-amd64 boot/xen-4.17-amd64.gz
