@@ -340,6 +340,109 @@ static void strings_end_at_4_gib_or_go_on_at_0(void **state)
 	assert_int_equal(legacy_out.gpr[RBX], 0);
 }
 
+/* Once as 32-bit, once as 64-bit code. */
+#define STRINGS_ONCE                                                                               \
+	"cld\n"                                                                                     \
+	"mov $2, %ebp\n"                                                                            \
+	"1: mov $0xcf80, %esi\n" /* across two pages */                                             \
+	"mov $0xd7a1, %edi\n"                                                                       \
+	"mov $60, %ebx\n"                                                                           \
+	"2: lodsb\n"                                                                                \
+	"stosb\n"                                                                                   \
+	"scasb\n"                                                                                   \
+	"adc $0, %edx\n"                                                                            \
+	"cmpsb\n"                                                                                   \
+	"adc $0, %edx\n"                                                                            \
+	"movsb\n"                                                                                   \
+	"stc\n"                                                                                     \
+	"lodsl\n"                                                                                   \
+	"stosl\n"                                                                                   \
+	"adc %eax, %edx\n"                                                                          \
+	"scasl\n"                                                                                   \
+	"adc %eax, %edx\n"                                                                          \
+	"cmpsl\n"                                                                                   \
+	"adc %eax, %edx\n"                                                                          \
+	"clc\n"                                                                                     \
+	"movsl\n"                                                                                   \
+	"adc %eax, %edx\n"                                                                          \
+	"lodsw\n"                                                                                   \
+	"stosw\n"                                                                                   \
+	"scasw\n"                                                                                   \
+	"cmpsw\n"                                                                                   \
+	"movsw\n"                                                                                   \
+	"mov %ds, %ecx\n"                                                                           \
+	"mov %ss, (%edi)\n"                                                                         \
+	"mov %fs, %cx\n"                                                                            \
+	"add %ecx, %edx\n"                                                                          \
+	"dec %ebx\n"                                                                                \
+	"jnz 2b\n"                                                                                  \
+	"dec %ebp\n"                                                                                \
+	"jnz 1b\n"
+GUEST32(strings_once_32, STRINGS_ONCE);
+GUEST(strings_once_64, STRINGS_ONCE);
+GUEST32(strings_down, "std\n"
+		      "mov $0xcf80, %esi\n"
+		      "mov $0xd7a1, %edi\n"
+		      "mov $9, %ebx\n"
+		      "1: stc\n"
+		      "lodsb\n"
+		      "stosb\n"
+		      "adc %eax, %edx\n"
+		      "cmpsl\n"
+		      "movsw\n"
+		      "scasl\n"
+		      "adc %eax, %edx\n"
+		      "dec %ebx\n"
+		      "jnz 1b\n"
+		      "cld\n");
+static void fill_data(void)
+{
+	for (unsigned i = 0; i < LEGACY_DATA; i += 4)
+		sys_poke(SYS_DATA + i, 4, 0x9e3779b9u * (i + 1));
+}
+static void string_instructions_without_a_prefix_stay_in_translated_code(void **state)
+{
+	(void)state;
+	LEGACY(strings_once_32, SYS_COMPAT, fill_data);
+	assert_int_equal(legacy_out.how, SYS_HALTED);
+	assert_true(exits(EXIT_CALL) < 5);
+	assert_true(exits(EXIT_ONE) < 10);
+	LEGACY(strings_once_64, SYS_LONG, fill_data);
+	assert_int_equal(legacy_out.how, SYS_HALTED);
+	assert_true(exits(EXIT_CALL) < 5);
+	assert_true(exits(EXIT_ONE) < 10);
+	LEGACY(strings_down, SYS_COMPAT, fill_data);
+	assert_int_equal(legacy_out.how, SYS_HALTED);
+	assert_int_equal(legacy_out.gpr[RSI], 0xcf80 - 9 * (1 + 4 + 2));
+}
+
+/* --- the jump cache --- */
+
+/* Each of the two modes keeps what it knows when the other is entered. */
+GUEST32(stac_clac, "mov $200, %ecx\n"
+		   "mov $0x30000, %ebx\n"
+		   "1: stac\n"
+		   "call *%ebx\n"
+		   "clac\n"
+		   "call *%ebx\n"
+		   "dec %ecx\n"
+		   "jnz 1b\n");
+GUEST32(increment, "inc %eax\nret\n");
+static void with_smap(void)
+{
+	sys.c->cr4 |= CR4_SMAP;
+	sys_pte(SYS_STACK - 0x1000, (SYS_STACK - 0x1000) | 3);
+	LEGACY_PUT(0x30000, increment);
+}
+static void stac_and_clac_forget_no_jumps(void **state)
+{
+	(void)state;
+	LEGACY(stac_clac, SYS_COMPAT, with_smap);
+	assert_int_equal(legacy_out.how, SYS_HALTED);
+	assert_int_equal(legacy_out.gpr[RAX], 400);
+	assert_true(exits(EXIT_JUMP) < 20);
+}
+
 /* --- what a mode change leaves in upper halves --- */
 
 GUEST(upper_64, "movabs $0x123456780000c000, %rbx\n"
@@ -382,6 +485,8 @@ int main(void)
 		TEST(an_access_across_4_gib_goes_on_at_0),
 		TEST(an_instruction_across_4_gib_goes_on_at_0_and_invlpg_of_page_0_finds_it),
 		TEST(strings_end_at_4_gib_or_go_on_at_0),
+		TEST(string_instructions_without_a_prefix_stay_in_translated_code),
+		TEST(stac_and_clac_forget_no_jumps),
 		TEST(upper_halves_of_64_bit_code_are_not_seen_by_32_bit_code),
 	};
 

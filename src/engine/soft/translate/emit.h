@@ -10,6 +10,7 @@
  *   simple.c    what needs no memory and no copy, or is special
  *   system.c    RFLAGS, bases of FS and GS, time; calls of the interpreter's handlers
  *   string.c    REP MOVS, REP STOS, bit tests with the bit's number in a register
+ *   string_once.c  string instructions without a repeat prefix
  *   vector.c    SSE, AVX, MMX, x87
  *   mixed.c     blocks that compare their own bytes
  *
@@ -120,6 +121,8 @@ void emit_ea(struct emit *e, const struct insn *in, unsigned dst);
  * guest's if they are live. Not for implicit stack operands.
  */
 struct host_mem emit_operand(struct emit *e, const struct insn *in, unsigned size, bool store);
+/* The same for @size bytes at register @r, of @in's address size, in @seg. */
+struct host_mem emit_operand_at(struct emit *e, const struct insn *in, unsigned seg, unsigned r, unsigned size, bool store);
 /*
  * The branch at @rel is taken when slot @n of the block does not show @size bytes; @flags are SITE_*, and say what T0 is then. The code at
  * @retry makes the address and the comparison anew.
@@ -179,9 +182,10 @@ void emit_flags_image(struct emit *e);
 /* Behind the instruction that STI's shadow covers. */
 void emit_shadow_end(struct emit *e);
 
-/* --- string.c --- */
-/* The same for string.c's. */
+/* --- string.c, string_once.c --- */
+/* The same for theirs. */
 emit_fn *string_emitter(const struct insn *in);
+emit_fn *string_once_emitter(const struct insn *in);
 
 /* --- mixed.c --- */
 /* Leaves when the first @n bytes at @bytes, which the block was made from, are not what is in memory. */

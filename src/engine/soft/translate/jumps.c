@@ -3,7 +3,7 @@
  * Jump caches: where the code of a linear address is, for one address space and mode (state.h).
  *
  * Code at user level has a table for each address space of the TLB set. Supervisor code has the same pages in all of them, by and large: its tables
- * (64-bit code with and without EFLAGS.AC, and other code) are shared by the spaces, and lose what is in pages that are not global when
+ * (64-bit and other code, with and without EFLAGS.AC) are shared by the spaces, and lose what is in pages that are not global when
  * the space changes. Each table belongs to one mode at a time, since code of one must not be found in another.
  *
  * Each way of a table is 1 MiB of memory that is taken as it is used. Filled entries are logged, but for those of global pages in supervisor tables; a
@@ -23,7 +23,7 @@
 
 enum {
 	LOG_MAX = 4096,
-	SUPERVISOR_TABLES = 3,
+	SUPERVISOR_TABLES = 4,
 	TABLES = TLB_SPACES + SUPERVISOR_TABLES,
 	ENTRIES_IN_PAGE = FRAME_SIZE / sizeof(struct jump_entry),
 	HOST_PAGES = JUMPS / ENTRIES_IN_PAGE,
@@ -256,7 +256,7 @@ static struct jump_table *table_of(struct jump_set *s, const struct cpu *c, unsi
 {
 	if (c->cpl == 3)
 		return &s->table[space];
-	return &s->table[TLB_SPACES + (c->mode != INSN_MODE64 ? 2 : c->sysflags & RF_AC ? 1 : 0)];
+	return &s->table[TLB_SPACES + (c->mode != INSN_MODE64 ? 2 : 0) + (c->sysflags & RF_AC ? 1 : 0)];
 }
 
 void jumps_select(struct cpu *c, unsigned space)

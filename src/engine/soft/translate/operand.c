@@ -307,6 +307,17 @@ struct host_mem emit_operand(struct emit *e, const struct insn *in, unsigned siz
 	return host_at(RSP, 0);
 }
 
+struct host_mem emit_operand_at(struct emit *e, const struct insn *in, unsigned seg, unsigned r, unsigned size, bool store)
+{
+	struct insn at = *in;
+
+	at.seg = (uint8_t)seg;
+	at.base = (uint8_t)r;
+	at.index = GPR_ZERO;
+	at.disp = 0;
+	return in_checked_segment(e, &at) ? emit_checked_operand(e, &at, size, store) : single(e, &at, size, store);
+}
+
 /* @dst = @base + @disp, in as little as it takes. */
 static void sum(struct emit *e, unsigned dst, unsigned base, int32_t disp)
 {

@@ -188,13 +188,13 @@ emit_fn *string_emitter(const struct insn *in)
 	case INSN_ID_STOS:
 		/* F2 repeats, too */
 		return in->flags & (INSN_REP | INSN_REPNE) && widest_address(in) && in->seg != SEG_FS && in->seg != SEG_GS ?
-			       emit_rep_string : NULL;
+			       emit_rep_string : string_once_emitter(in);
 	case INSN_ID_BT:
 	case INSN_ID_BTS:
 	case INSN_ID_BTR:
 	case INSN_ID_BTC:
 		return in->flags & INSN_MEM && widest_address(in) && opcode_table[in->row].opnd[1].kind == OPND_G ?
 			       emit_bit_string : NULL;
-	default: return NULL;
+	default: return string_once_emitter(in);
 	}
 }

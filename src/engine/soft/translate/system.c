@@ -323,6 +323,32 @@ static void emit_rdpid(struct emit *e, const struct insn *in)
 		emit_gpr_put(e, in->rm, T0, T1);
 }
 
+/* --- selectors --- */
+
+static bool is_mov_from_seg(const struct insn *in)
+{
+	return in->id == INSN_ID_MOV_SEG && opcode_table[in->row].opnd[0].kind != OPND_S && in->reg < SEG_COUNT;
+}
+
+static void emit_mov_from_seg(struct emit *e, const struct insn *in)
+{
+	struct host_mem sel = host_cpu(offsetof(struct cpu, seg) + in->reg * sizeof(struct vcpu_segment) +
+				       offsetof(struct vcpu_segment, selector));
+	struct code *c = &e->c;
+
+	if (in->flags & INSN_MEM) {
+		asm_lea(c, 8, T0, emit_operand(e, in, 2, true));
+		asm_load(c, 2, T1, sel);
+		asm_store(c, 2, host_at(T0, 0), T1);
+	} else if (!gpr_is_home(in->rm)) {
+		emit_call_handler(e, in);
+	} else if (in->opsize == 2) {
+		asm_rm(c, 2, 0x8b, in->rm, sel);
+	} else {
+		asm_load(c, 2, in->rm, sel);
+	}
+}
+
 emit_fn *system_emitter(const struct insn *in)
 {
 	switch (in->id) {
@@ -342,6 +368,7 @@ emit_fn *system_emitter(const struct insn *in)
 	case INSN_ID_STAC:
 	case INSN_ID_CLAC: return emit_ac;
 	case INSN_ID_MOV_CR: return emit_mov_cr;
+	case INSN_ID_MOV_SEG: return is_mov_from_seg(in) ? emit_mov_from_seg : NULL;
 	default: return string_emitter(in);
 	}
 }
