@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * usage: run_bios_image IMAGE
+ * usage: run_bios_image IMAGE [OPTIONS]
+ *
+ * OPTIONS are engine soft's: tier=interp, or hot=0,flags=exact (the default: all of the code is translated), and the like.
  *
  * Runs a BIOS image of up to 128 KiB on engine soft alone: 2 MiB of memory, the image below 1 MiB, no
  * chips. For CPU test ROMs such as test386.asm. What is written to port 190h (POST codes) is printed
  * on stderr, what is written to port E9h on stdout. Ends at the first HLT with interrupts off, or at
  * anything that ends a run. Status 0: the last POST code was FFh.
  */
-#include "engine/soft/soft.h"
+#include "engine/soft/host/host.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,7 +37,7 @@ static size_t read_image(const char *path)
 	return n;
 }
 
-static struct cpu *machine(size_t n, struct run_page **run)
+static struct cpu *machine(size_t n, const struct soft_tuning *tuning, struct run_page **run)
 {
 	struct vm_clock clock;
 	struct soft_vm *vm;
@@ -50,7 +52,7 @@ static struct cpu *machine(size_t n, struct run_page **run)
 	if (vector_init() || ram_create(RAM_SIZE, NULL, &ram, &err) ||
 	    ram_set_slot(ram, 0, &(struct ram_slot){ .gpa = 0, .size = RAM_SIZE }) ||
 	    ram_write(ram, TOP - n, image, n) ||
-	    soft_vm_create(ram, cpu_model_find(NULL), 1, &clock, run, &vm)) {
+	    soft_vm_create(ram, cpu_model_find(NULL), 1, &clock, run, &vm) || soft_vm_translate(vm, tuning)) {
 		fprintf(stderr, "cannot make the machine\n");
 		exit(2);
 	}
@@ -84,15 +86,17 @@ static int run_to_the_end(struct cpu *c, struct run_page *run)
 
 int main(int argc, char **argv)
 {
+	struct soft_options options;
+	struct error err = { 0 };
 	struct run_page *run;
 	struct cpu *c;
 	int post;
 
-	if (argc != 2) {
-		fprintf(stderr, "usage: run_bios_image IMAGE\n");
+	if (argc < 2 || argc > 3 || soft_options_parse(argc == 3 ? argv[2] : "hot=0,flags=exact", &options, &err)) {
+		fprintf(stderr, "usage: run_bios_image IMAGE [OPTIONS]\n");
 		return 2;
 	}
-	c = machine(read_image(argv[1]), &run);
+	c = machine(read_image(argv[1]), &options.tuning, &run);
 	post = run_to_the_end(c, run);
 	fflush(stdout);
 	if (post == POST_DONE)
