@@ -471,7 +471,7 @@ def case_tiny():
     for name, cpus, want, says in (
             ("exit", 1, 43, ""), ("halt", 1, 0, ""), ("halt", 4, 0, ""), ("serial", 1, 1, "ok\n"),
             ("a20", 1, 1, ""), ("a20", 3, 1, ""), ("smi", 1, 1, ""), ("smi", 2, 1, ""), ("triple", 1, 8, "fix:"), ("nowhere", 1, 8, "fix:")):
-        for engine in ("soft", "soft,host=process"):
+        for engine in ("soft", "soft,hot=0", "soft,host=process"):
             status, text = tiny(name, "--engine", engine, "--cpus", str(cpus))
             good = status == want and says in text.replace("\r", "")
             yield f"guest {name}, {cpus} vCPU, {engine}, ends with status {want}", None if good else f"{status}\n{text}"
