@@ -10,6 +10,7 @@
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
 
@@ -26,10 +27,10 @@ static void wait_for(uint64_t gpa, uint64_t value)
 
 /* --- interrupts: SDM vol. 3, 6.7 --- */
 
-enum { COUNT = 0x20000, HANDLER = 0x14000, BACK = 0x14100, NEXT_PAGE = 0x11000, NMIS = 50 };
+enum { COUNT = 0x20000, HANDLER = 0x14000, BACK = 0x14100, NEXT_PAGE = 0x11000, NMIS = 20 };
 
 /* How many there were; after the last it does not return. It keeps the flags, by its IRET. */
-GUEST(nmi_counts, "incq 0x20000\ncmpq $50, 0x20000\nje 1f\niretq\n1: hlt");
+GUEST(nmi_counts, "incq 0x20000\ncmpq $20, 0x20000\nje 1f\niretq\n1: hlt");
 GUEST(returns, "iretq");
 
 GUEST(jump_to_itself, "1: jmp 1b");
@@ -63,18 +64,69 @@ GUEST(tables_change, "1: mov %cr3, %rax; mov %rax, %cr3; jmp 1b");
 GUEST(invlpg, "1: invlpg 0x30000; mov 0x30000, %eax; jmp 1b");
 GUEST(interrupts_on_and_off, "1: sti; cli; sti; nop; jmp 1b");
 
+/* The same in compatibility mode: flat 32-bit code, and 16-bit code whose segment begins at ERIG_CODE. The handlers are 64-bit code. */
+GUEST32(jump32, "1: inc %eax; jmp 1b");
+GUEST32(calls_and_returns32, "1: call 2f\njmp 1b\n2: ret");
+GUEST32(returns_alone32, "mov $0x10005, %eax\npush %eax\nret");
+GUEST32(indirect_jump32, "mov $0x10005, %eax\njmp *%eax");
+GUEST32(two_pages32, "1: jmp 1b + 0x1000");
+GUEST32(two_pages_back32, "1: jmp 1b - 0x1000");
+GUEST32(memory32, "1: mov 0x30000, %eax; add %eax, %gs:0x31000; jmp 1b");
+GUEST32(far_jump32, "ljmp $0x20, $0x10000");
+GUEST32(far_return32, "push %cs; push $0x10000; lret");
+GUEST16(jump16, "1: inc %ax; jmp 1b");
+GUEST16(calls_and_returns16, "1: call 2f\njmp 1b\n2: ret");
+GUEST16(indirect_jump16, "mov $3, %ax\njmp *%ax");
+GUEST16(loops16, "1: mov $3, %cx\n2: loop 2b\njmp 1b");
+
+enum { CODE64 = 8, CODE32 = 0x20, CODE16 = 0x28 };
+
 static const struct loop {
 	const char *name, *code, *end;
-	unsigned offset;
+	unsigned offset, sel;
 } loops[] = {
-#define LOOP(name, offset) { #name, guest_##name, guest_##name##_end, offset }
+#define LOOP(name, offset) { #name, guest_##name, guest_##name##_end, offset, CODE64 }
+#define LOOP_IN(name, sel) { #name, guest_##name, guest_##name##_end, 0, sel }
 	LOOP(jump_to_itself, 0), LOOP(two_jumps, 0), LOOP(condition, 0), LOOP(carry_is_live, 0), LOOP(nested, 0), LOOP(loop_insn, 0),
 	LOOP(jrcxz_back, 0), LOOP(calls_and_returns, 0), LOOP(calls_that_drop_their_return, 0), LOOP(returns_alone, 0),
 	LOOP(indirect_jump, 0), LOOP(indirect_call, 0), LOOP(jump_through_memory, 0), LOOP(two_pages, 0), LOOP(across, 0xff6),
 	LOOP(fills, 0), LOOP(copies_on_themselves, 0), LOOP(loads, 0), LOOP(locked, 0), LOOP(handler_of_the_interpreters, 0),
 	LOOP(software_interrupts, 0), LOOP(faults_for_ever, 0), LOOP(patches_itself, 0), LOOP(vectors, 0), LOOP(x87, 0),
 	LOOP(tables_change, 0), LOOP(invlpg, 0), LOOP(interrupts_on_and_off, 0),
+	LOOP_IN(jump32, CODE32), LOOP_IN(calls_and_returns32, CODE32), LOOP_IN(returns_alone32, CODE32), LOOP_IN(indirect_jump32, CODE32),
+	LOOP_IN(two_pages32, CODE32), LOOP_IN(memory32, CODE32), LOOP_IN(far_jump32, CODE32), LOOP_IN(far_return32, CODE32),
+	LOOP_IN(jump16, CODE16), LOOP_IN(calls_and_returns16, CODE16), LOOP_IN(indirect_jump16, CODE16), LOOP_IN(loops16, CODE16),
 };
+
+static void start_loop(const struct loop *l)
+{
+	struct vcpu_state *s = calloc(1, sizeof(*s));
+
+	assert_non_null(s);
+	erig_start(1);
+	erig_load(ERIG_CODE + l->offset, l->code, (size_t)(l->end - l->code));
+	if (l->code == guest_two_pages)
+		ERIG_LOAD(NEXT_PAGE, two_pages_back);
+	if (l->code == guest_two_pages32)
+		ERIG_LOAD(NEXT_PAGE, two_pages_back32);
+	ERIG_LOAD(HANDLER, nmi_counts);
+	ERIG_LOAD(BACK, returns);
+	erig_vector(2, HANDLER);
+	erig_vector(6, BACK);
+	erig_vector(0x80, BACK);
+	erig_poke(ERIG_GDT + CODE32, 8, 0x00cf9b000000ffff);
+	erig_poke(ERIG_GDT + CODE16, 8, 0x00009b010000ffff);
+	erig_long_mode(0, ERIG_CODE + l->offset);
+	erig_get(0, s);
+	if (l->sel == CODE32)
+		s->seg[SEG_CS] = (struct vcpu_segment){ .limit = ~0u, .selector = CODE32, .attr = 0xc09b };
+	if (l->sel == CODE16) {
+		s->seg[SEG_CS] = (struct vcpu_segment){ .base = ERIG_CODE, .limit = 0xffff, .selector = CODE16, .attr = 0x9b };
+		s->rip = 0;
+	}
+	erig_set(0, s);
+	free(s);
+}
 
 /* Each NMI is posted when the one before has been counted: so it finds the loop under way again. */
 static void an_interrupt_reaches_every_kind_of_loop(void **state)
@@ -85,16 +137,7 @@ static void an_interrupt_reaches_every_kind_of_loop(void **state)
 		pthread_t t;
 
 		print_message("%s\n", l->name);
-		erig_start(1);
-		erig_load(ERIG_CODE + l->offset, l->code, (size_t)(l->end - l->code));
-		if (l->code == guest_two_pages)
-			ERIG_LOAD(NEXT_PAGE, two_pages_back);
-		ERIG_LOAD(HANDLER, nmi_counts);
-		ERIG_LOAD(BACK, returns);
-		erig_vector(2, HANDLER);
-		erig_vector(6, BACK);
-		erig_vector(0x80, BACK);
-		erig_long_mode(0, ERIG_CODE + l->offset);
+		start_loop(l);
 		t = erig_run_beside(0);
 		for (unsigned n = 0; n < NMIS; n++) {
 			wait_for(COUNT, n);
@@ -108,7 +151,7 @@ static void an_interrupt_reaches_every_kind_of_loop(void **state)
 
 /* --- code that changes under a loop: SDM vol. 3, 8.1.3 --- */
 
-enum { SAYS = 0x20000, TURNS = 300 };
+enum { SAYS = 0x20000, TURNS = 150 };
 #define LAST 0xffff0000u
 
 /* Each says what it has last loaded by an immediate, which the others make larger by 0x10000 each time it is seen, until it is the last. */
