@@ -112,8 +112,7 @@ def check_boot(kernel, cpus, engine="soft", cmdline=""):
     machine = "i686" if kernel in I386 else "x86_64"
     yield f"{name}: has its CPUs and the TSC as clock", None if about == [machine, str(cpus), "tsc"] else about
     yield f"{name}: sha256 of a known file", None if known_sha(kernel) in (part(text, "sha") or "") else part(text, "sha")
-    # The kernel's own messages may come in between.
-    turns = "\n".join(t for t in (part(text, "substitute") or "none").split("\n") if not t.startswith("[")).strip()
+    turns = (part(text, "substitute") or "none").strip()
     yield f"{name}: what a shell substitutes is what was said", None if turns == "100 turns, 0 bad" else turns
     vulnerable = [v for v in (part(text, "vulnerabilities") or "none read").splitlines()
                   if v and not v.endswith(": Not affected")]
