@@ -424,6 +424,22 @@ static void an_instruction_of_16_bytes_is_too_long(void **state)
 	assert_int_equal(insn_decode(b, 14, INSN_MODE64, &in), DECODE_MORE);
 }
 
+/* Of EVEX.V'vvvv a gather uses V' (in 64-bit code): the rest has to be 1111b, also the bit that names no register outside it. */
+static void gathers_use_no_vvvv(void **state)
+{
+	static const enum insn_mode mode[] = { INSN_MODE64, INSN_MODE32 };
+	uint8_t b[] = { 0x62, 0xf2, 0x7d, 0x2a, 0x92, 0x44, 0x14, 0x00, 0x90 };
+	struct insn in;
+
+	for (unsigned m = 0; m < 2; m++)
+		for (unsigned vvvv = 0; vvvv < 16; vvvv++)
+			for (unsigned v = 0; v < 2; v++) {
+				b[2] = (uint8_t)(0x05 | vvvv << 3);
+				b[3] = (uint8_t)(0x22 | v << 3);
+				assert_int_equal(insn_decode(b, sizeof(b), mode[m], &in) > 0, vvvv == 15 && (v || mode[m] == INSN_MODE64));
+			}
+}
+
 static void decode_ok(enum insn_mode mode, const char *hex, struct insn *in)
 {
 	uint8_t b[16];
@@ -534,6 +550,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(every_row_can_be_reached),
 		cmocka_unit_test(a_cut_instruction_asks_for_more_and_reads_nothing_behind_it),
 		cmocka_unit_test(an_instruction_of_16_bytes_is_too_long),
+		cmocka_unit_test(gathers_use_no_vvvv),
 		cmocka_unit_test(normal_forms_are_as_insn_h_says),
 		cmocka_unit_test(text_is_intel_syntax),
 	};

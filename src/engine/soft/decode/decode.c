@@ -488,7 +488,7 @@ static inline int find_row(const struct dec *d)
 
 		if (r->attr & forbid) {
 			/* of EVEX.V'vvvv a gather takes V' for its index */
-			if (!(r->bits & ROW_VSIB) || (r->attr & forbid) != OP_NOVVVV || (d->vvvv & 0xf))
+			if (!(r->bits & ROW_VSIB) || (r->attr & forbid) != OP_NOVVVV || (d->vvvv & 0xf) || d->mode != INSN_MODE64)
 				continue;
 		}
 		if (r->rm >= 0 && r->rm != (d->modrm & 7))
