@@ -156,8 +156,8 @@ GUEST32(stack_ops,
 	"leave\n"
 	"adc %ebp, %esi\n"
 	"mov %esp, %ebp\n"
-	"enterw $4, $0\n"
-	"leavew\n"
+	".byte 0x66\n enter $4, $0\n"
+	".byte 0x66\n leave\n"
 	"pusha\n"
 	"popa\n"
 	"lea 4(%esp), %esp\n"
@@ -217,7 +217,7 @@ GUEST32(loops,
 	"loop 1b\n"
 	"mov $0x10003, %ecx\n"
 	"2: inc %ebx\n"
-	"loopw 2b\n" /* CX: ECX's upper half stays */
+	".byte 0x67\n loop 2b\n" /* by CX: ECX's upper half stays */
 	"mov %ecx, " DATA "\n"
 	"jcxz 3f\n"
 	"mov $0xbad, %edx\n"
