@@ -11,10 +11,12 @@
  *    asked for nothing.
  *  - Descriptors that epoll refuses with EPERM (regular files, /dev/null) are always ready, as
  *    poll(2) has it.
+ *  - What is posted runs in the order of posting, without post_lock held.
  */
 #include "host/loop.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -39,6 +41,12 @@ struct watch {
 	struct watch *next;
 };
 
+struct post {
+	loop_fn *fn;
+	void *opaque;
+	struct post *next;
+};
+
 struct loop {
 	int epoll, timer, event;
 	struct watch *watches;
@@ -46,6 +54,8 @@ struct loop {
 	loop_fn *alarm_fn, *wake_fn;
 	void *alarm_opaque, *wake_opaque;
 	_Atomic bool woken, stopping;
+	pthread_mutex_t post_lock; /* guards posts and posts_end */
+	struct post *posts, **posts_end;
 };
 
 static int add_own(struct loop *loop, int fd, uint64_t serial)
@@ -62,6 +72,8 @@ int loop_create(struct loop **out)
 
 	if (!loop)
 		return -ENOMEM;
+	pthread_mutex_init(&loop->post_lock, NULL);
+	loop->posts_end = &loop->posts;
 	loop->next_serial = SERIAL_FIRST;
 	loop->timer = loop->event = -1;
 	loop->epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -98,6 +110,13 @@ void loop_destroy(struct loop *loop)
 		loop->watches = w->next;
 		free(w);
 	}
+	while (loop->posts) {
+		struct post *p = loop->posts;
+
+		loop->posts = p->next;
+		free(p);
+	}
+	pthread_mutex_destroy(&loop->post_lock);
 	if (loop->event >= 0)
 		close(loop->event);
 	if (loop->timer >= 0)
@@ -243,6 +262,40 @@ void loop_wake(struct loop *loop)
 		signal_loop(loop);
 }
 
+int loop_post(struct loop *loop, loop_fn *fn, void *opaque)
+{
+	struct post *p = malloc(sizeof(*p));
+	bool first;
+
+	if (!p)
+		return -ENOMEM;
+	*p = (struct post){.fn = fn, .opaque = opaque};
+	pthread_mutex_lock(&loop->post_lock);
+	first = !loop->posts;
+	*loop->posts_end = p;
+	loop->posts_end = &p->next;
+	pthread_mutex_unlock(&loop->post_lock);
+	if (first)
+		signal_loop(loop);
+	return 0;
+}
+
+static void run_posts(struct loop *loop)
+{
+	struct post *p, *next;
+
+	pthread_mutex_lock(&loop->post_lock);
+	p = loop->posts;
+	loop->posts = NULL;
+	loop->posts_end = &loop->posts;
+	pthread_mutex_unlock(&loop->post_lock);
+	for (; p; p = next) {
+		next = p->next;
+		p->fn(p->opaque);
+		free(p);
+	}
+}
+
 void loop_stop(struct loop *loop)
 {
 	atomic_store(&loop->stopping, true);
@@ -259,6 +312,7 @@ static void dispatch(struct loop *loop, const struct epoll_event *ev)
 		if (read(loop->event, &n, sizeof(n)) < 0) {
 			/* EAGAIN: somebody else's batch took it; woken still tells. */
 		}
+		run_posts(loop);
 		if (atomic_exchange(&loop->woken, false) && loop->wake_fn)
 			loop->wake_fn(loop->wake_opaque);
 		return;

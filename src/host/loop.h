@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The main thread's event loop: file descriptors and one alarm, over epoll(7) and timerfd(2).
+ * An event loop: file descriptors and one alarm, over epoll(7) and timerfd(2). The main thread
+ * runs one, each I/O thread another; a loop does not know which thread it will run on.
  *
- * All callbacks run on the thread that called loop_run. loop_stop, loop_wake and loop_alarm may
- * be called from any thread and from callbacks; everything else only from the loop's thread or
- * before it runs.
+ * All callbacks run on the thread that called loop_run. loop_stop, loop_wake, loop_post and
+ * loop_alarm may be called from any thread and from callbacks; everything else only from the
+ * loop's thread, before it runs or after it has ended.
  */
 #ifndef SUBRING_HOST_LOOP_H
 #define SUBRING_HOST_LOOP_H
@@ -38,6 +39,12 @@ void loop_alarm(struct loop *loop, uint64_t deadline_ns);
 /* @fn is called on the loop's thread soon after each loop_wake (several wakes may be merged). */
 void loop_set_wake_fn(struct loop *loop, loop_fn *fn, void *opaque);
 void loop_wake(struct loop *loop);
+
+/*
+ * @fn is called once on the loop's thread, after those that were posted before it. What is posted to
+ * a loop that has been stopped waits for the next loop_run; loop_destroy drops it. 0 or -ENOMEM.
+ */
+int loop_post(struct loop *loop, loop_fn *fn, void *opaque);
 
 /* Runs until loop_stop (one that came before counts). 0, or a negative errno when waiting itself fails. */
 int loop_run(struct loop *loop);

@@ -384,6 +384,54 @@ static void loop_destroy_takes_null(void **state)
 	loop_destroy(NULL);
 }
 
+static int post_order[3], posts;
+
+static void note_post(void *opaque)
+{
+	assert_true(posts < 3);
+	post_order[posts++] = *(int *)opaque;
+	if (posts == 3)
+		loop_stop(loop);
+}
+
+static void *post_three(void *opaque)
+{
+	static int numbers[3] = {1, 2, 3};
+
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(loop_post(loop, note_post, &numbers[i]), 0);
+	return NULL;
+}
+
+static void loop_posts_of_another_thread_run_once_and_in_order(void **state)
+{
+	pthread_t thread;
+
+	posts = 0;
+	assert_int_equal(pthread_create(&thread, NULL, post_three, NULL), 0);
+	assert_int_equal(loop_run(loop), 0);
+	pthread_join(thread, NULL);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(post_order[i], i + 1);
+}
+
+static void post_again(void *opaque)
+{
+	if (++posts < 3)
+		assert_int_equal(loop_post(loop, post_again, NULL), 0);
+	else
+		loop_stop(loop);
+}
+
+static void loop_posts_may_post_and_those_left_over_are_dropped(void **state)
+{
+	posts = 0;
+	assert_int_equal(loop_post(loop, post_again, NULL), 0);
+	assert_int_equal(loop_run(loop), 0);
+	assert_int_equal(posts, 3);
+	assert_int_equal(loop_post(loop, post_again, NULL), 0);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, make_loop, drop_loop)
@@ -404,6 +452,8 @@ int main(void)
 		T(loop_stop_is_no_wake),
 		T(loop_stop_works_from_another_thread),
 		cmocka_unit_test(loop_destroy_takes_null),
+		T(loop_posts_of_another_thread_run_once_and_in_order),
+		T(loop_posts_may_post_and_those_left_over_are_dropped),
 	};
 
 	return cmocka_run_group_tests_name("loop", tests, NULL, NULL);
