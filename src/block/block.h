@@ -7,7 +7,7 @@
  *   image.c        opening by format, locks, backing chains; image.h: what a format offers
  *   raw.c          files, block devices, ISO images
  *   qcow2*.c       qcow2 version 3 (version 2 is read); qcow2.h says which file does what
- *   tool.c         create, info, convert, resize, check, snapshots, commit: disk_tool.h
+ *   tool.c         create, info, resize, check, snapshots; convert.c: convert, commit. disk_tool.h is their interface
  *
  * Everything about a disk happens on its loop's thread, and may block helper threads, but never that one
  * (nor a vCPU). Nothing here takes a lock of the board.

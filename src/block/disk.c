@@ -36,7 +36,7 @@ struct disk {
 	struct image *img;
 	struct disk_info info;
 	struct limiter limits;
-	bool limited, writethrough;
+	bool limited, writethrough, overlay;
 	bool draining; /* limits do not hold */
 	int timer;
 	bool timer_set;
@@ -47,6 +47,7 @@ struct disk {
 	bool owned;
 	struct aio_request slow;
 	struct queue batch; /* the slow requests that the helper thread works on */
+	struct queue over;  /* those that it has done */
 };
 
 static void queue_init(struct queue *q)
@@ -255,17 +256,31 @@ static int slow_call(struct aio_request *a)
 	return 0;
 }
 
+static bool finish_over(struct disk *d)
+{
+	struct block_request *r;
+	bool any = false;
+
+	while ((r = queue_take(&d->over))) {
+		any = true;
+		finish(r, r->error);
+	}
+	return any;
+}
+
 static void slow_done(struct aio_request *a, int error)
 {
 	struct disk *d = (struct disk *)((char *)a - offsetof(struct disk, slow));
-	struct queue batch = d->batch;
-	struct block_request *r;
 
-	/* The image is the loop's again before anybody is told. */
+	/* No thread could be had. */
+	for (struct block_request *r = d->batch.first; error && r; r = r->next)
+		r->error = error;
+	/* The image is the loop's again before anybody is told. A new batch may begin, and end, before this one is told of. */
+	*d->over.end = d->batch.first;
+	d->over.end = d->batch.end;
 	queue_init(&d->batch);
 	d->owned = false;
-	while ((r = queue_take(&batch)))
-		finish(r, error ? error : r->error);
+	finish_over(d);
 	run_ready(d);
 }
 
@@ -400,7 +415,7 @@ void disk_drain(struct disk *d)
 	d->draining = true;
 	run_throttled(d);
 	run_ready(d);
-	while (d->unfinished && aio_wait(d->aio))
+	while (d->unfinished && (finish_over(d) || aio_wait(d->aio)))
 		;
 	d->draining = false;
 }
@@ -438,6 +453,8 @@ int disk_open(const struct disk_config *config, struct loop *loop, struct disk *
 	queue_init(&d->throttled);
 	queue_init(&d->ready);
 	queue_init(&d->batch);
+	queue_init(&d->over);
+	d->overlay = config->overlay;
 	d->writethrough = config->cache == DISK_WRITETHROUGH;
 	ret = open_image(d, config, err);
 	if (ret)
@@ -476,6 +493,9 @@ void disk_close(struct disk *d)
 		return;
 	if (d->aio)
 		disk_drain(d);
+	/* Of a temporary file nothing has to be kept. */
+	if (d->img && !d->img->readonly && !d->overlay)
+		image_flush(d->img);
 	image_close(d->img);
 	aio_destroy(d->aio);
 	if (d->timer >= 0) {

@@ -105,7 +105,7 @@ int image_open(const struct image_options *o, struct image **out, struct error *
 	if (!ret)
 		ret = choose(img, o, &qcow2, err);
 	if (!ret)
-		ret = qcow2 ? error_set(err, -ENOTSUP, STATUS_INPUT, "cannot open the disk image %s", "it is a qcow2 image, which this version cannot read", "convert it to raw", o->path) : raw_open(img, o, err);
+		ret = qcow2 ? qcow2_open(img, o, err) : raw_open(img, o, err);
 	if (ret) {
 		image_close(img);
 		return ret;
@@ -237,14 +237,4 @@ int image_discard(struct image *img, uint64_t offset, uint64_t bytes)
 int image_flush(struct image *img)
 {
 	return img->ops->flush(img);
-}
-
-bool qcow2_is(const void *head, size_t bytes)
-{
-	return bytes >= 4 && !memcmp(head, "QFI\xfb", 4);
-}
-
-int image_overlay(struct image *base, struct image **out, struct error *err)
-{
-	return error_set(err, -ENOTSUP, STATUS_INPUT, "cannot put an overlay on %s", "this version has none", "leave it out", base->path);
 }

@@ -59,6 +59,7 @@ struct image {
 	unsigned logical_block, physical_block;
 	struct image *backing; /* owned */
 	void *format;	       /* the format's own */
+	const struct image *front; /* what it is the backing of, while it is opened */
 };
 
 struct image_options {

@@ -4,9 +4,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
+#include <linux/loop.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -315,6 +318,57 @@ static void limits_hold_requests_back_and_draining_lets_them_through(void **stat
 	disk_close(d);
 }
 
+/* --- block devices --- */
+
+/* A loop device on a new file; skips the test where there is none to be had. */
+static int attach_loop(const char *file, char *device, size_t size)
+{
+	int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC), number, fd, backing;
+
+	number = control < 0 ? -1 : ioctl(control, LOOP_CTL_GET_FREE);
+	if (control >= 0)
+		close(control);
+	snprintf(device, size, "/dev/loop%d", number);
+	fd = number < 0 ? -1 : open(device, O_RDWR | O_CLOEXEC);
+	backing = open(file, O_RDWR | O_CLOEXEC);
+	if (fd < 0 || ioctl(fd, LOOP_SET_FD, backing) < 0) {
+		if (fd >= 0)
+			close(fd);
+		close(backing);
+		print_message("skipped: no loop device can be had (it takes root)\n");
+		skip();
+	}
+	close(backing);
+	return fd;
+}
+
+static void a_block_device_is_a_disk(void **state)
+{
+	const char *path = rig_file("backing", 4 * MIB, 'a');
+	char device[32], data[4096];
+	int loop = attach_loop(path, device, sizeof(device));
+	struct disk_config config = {.path = device, .format = "raw"};
+	struct disk *d = rig_open(&config), *other;
+	struct error err;
+
+	memset(data, 'b', sizeof(data));
+	assert_int_equal(disk_info(d)->bytes, 4 * MIB);
+	assert_int_equal(rig_write(d, 8192, data, sizeof(data)), 0);
+	rig_assert_filled(d, 0, 8192, 'a');
+	rig_assert_filled(d, 8192, 4096, 'b');
+	assert_int_equal(rig_request(d, BLOCK_WRITE_ZEROES, BLOCK_UNMAP, MIB, NULL, MIB), 0);
+	assert_int_equal(rig_request(d, BLOCK_WRITE_ZEROES, 0, 512, NULL, 1024), 0);
+	assert_int_equal(rig_request(d, BLOCK_DISCARD, 0, 2 * MIB, NULL, MIB), 0);
+	assert_int_equal(rig_flush(d), 0);
+	rig_assert_filled(d, MIB, 2 * MIB, 0);
+	rig_assert_filled(d, 512, 1024, 0);
+	rig_assert_filled(d, 3 * MIB, MIB, 'a');
+	assert_int_equal(disk_open(&config, rig_loop, &other, &err), -EBUSY);
+	disk_close(d);
+	ioctl(loop, LOOP_CLR_FD, 0);
+	close(loop);
+}
+
 /* What was flushed is there after SIGKILL: the data is in the host's page cache at the least. */
 static void what_was_flushed_survives_a_kill(void **state)
 {
@@ -371,6 +425,7 @@ int main(void)
 		CASE(what_is_no_disk_is_refused_with_its_name),
 		CASE(many_requests_are_all_done_and_drain_waits_for_them),
 		CASE(limits_hold_requests_back_and_draining_lets_them_through),
+		CASE(a_block_device_is_a_disk),
 		CASE(what_was_flushed_survives_a_kill),
 	};
 
