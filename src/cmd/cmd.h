@@ -7,6 +7,7 @@
  *               page all work
  *   run.c       subring run
  *   doctor.c    subring doctor: what it prints; checks.c: what it looks at
+ *   disk.c      subring disk
  *   help.c      subring help, subring version
  *   guest.c     where the default guest is
  *   terminal.c  the user's terminal and signals
@@ -49,7 +50,7 @@ struct command {
 	int (*run)(int argc, char **argv); /* argv[0] is the command's name; returns the exit status */
 };
 
-extern const struct command command_run, command_doctor, command_help, command_version;
+extern const struct command command_run, command_disk, command_doctor, command_help, command_version;
 extern const struct command *const commands[]; /* NULL at the end */
 
 const struct command *command_find(const char *name);

@@ -7,6 +7,7 @@
 
 const struct command *const commands[] = {
 	&command_run,
+	&command_disk,
 	&command_doctor,
 	&command_help,
 	&command_version,

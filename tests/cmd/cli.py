@@ -63,7 +63,7 @@ def file(name, data):
 def help_shows_the_commands():
     for args in (["help"], ["--help"], ["-h"]):
         status, out, err = run(*args)
-        if status != OK or err or not all(c in out for c in ("run", "doctor", "help", "version")):
+        if status != OK or err or not all(c in out for c in ("run", "disk", "doctor", "help", "version")):
             return f"{args}: {status} {out} {err}"
     status, out, err = run()
     if status != USAGE or "usage:" not in out + err:
@@ -78,7 +78,7 @@ def version_is_one_line():
 
 
 def every_command_has_help():
-    for command in ("run", "doctor", "help", "version"):
+    for command in ("run", "disk", "doctor", "help", "version"):
         both = run("help", command), run(command, "--help")
         if both[0] != both[1] or both[0][0] != OK or "--help" not in both[0][1]:
             return f"{command}: {both}"
@@ -276,11 +276,46 @@ def doctor_tells_what_is_missing():
         return f"{status} {checks['limit-nofile']}"
 
 
+def disk_images_are_made_and_changed():
+    image, raw, again = (os.path.join(TMP, name) for name in ("disk.qcow2", "disk.raw", "again.qcow2"))
+    for args in (["create", image, "--size", "8M"], ["snapshot", image, "--create", "one"], ["snapshot", image, "--apply", "one"],
+                 ["snapshot", image, "--delete", "one"], ["resize", image, "--size", "16M"], ["check", image], ["check", image, "--repair"],
+                 ["convert", image, "--output", raw, "--output-format", "raw"], ["create", again, "--backing", "disk.qcow2"],
+                 ["commit", again], ["info", again], ["snapshot", image]):
+        status, _, err = run("disk", *args)
+        if status != OK or err:
+            return f"{args}: {status} {err}"
+    if os.stat(raw).st_size != 16 << 20 or os.stat(raw).st_blocks > 100:
+        return "the raw image is not as large, or has no holes"
+    info = json.loads(run("disk", "info", image, "--json")[1])
+    if info["format"] != "qcow2" or info["size"] != 16 << 20 or info["snapshots"]:
+        return f"{info}"
+    check = json.loads(run("disk", "check", image, "--json")[1])
+    return None if check["leaks"] == check["corruptions"] == 0 else f"{check}"
+
+
+def disk_errors_are_told_in_three_lines():
+    image, text = os.path.join(TMP, "errors.qcow2"), file("text.img", b"text" * 1000)
+    run("disk", "create", image, "--size", "1M")
+    for args, status, part in [
+        ([], USAGE, "create"), (["crate", image], USAGE, "disk create"), (["info"], USAGE, "FILE"), (["create", image + "2"], USAGE, "size"),
+        (["create", image, "--size", "1M"], INPUT, image), (["info", image, "--size", "1M"], USAGE, "--size"),
+        (["info", image + "3"], INPUT, image + "3"), (["info", text, "--format", "qcow2"], INPUT, text), (["check", text], INPUT, "raw"),
+        (["resize", image, "--size", "512K"], USAGE, "--shrink"), (["snapshot", image, "--apply", "none"], INPUT, "none"),
+        (["snapshot", image, "--apply", "a", "--delete", "b"], USAGE, "--apply"), (["commit", image], INPUT, "backing"),
+        (["convert", image], USAGE, "--output"), (["create", image + "4", "--size", "1M", "--format", "vmdk"], USAGE, "format"),
+        (["create", image + "5", "--backing", "nothing"], INPUT, "nothing"), (["info", TMP], INPUT, TMP),
+    ]:
+        wrong = three_lines(run("disk", *args), status, part)
+        if wrong:
+            return f"{args}: {wrong}"
+
+
 def the_man_page_names_every_option_and_its_value_and_no_other():
     with open(MANPAGE, encoding="utf-8") as f:
         page = f.read()
     shown = set()
-    for command in ("run", "doctor"):
+    for command in ("run", "disk", "doctor"):
         section = re.search(rf"^\.Sh OPTIONS OF {command.upper()}$(.*?)^\.Sh ", page, re.M | re.S).group(1)
         in_page = set(re.findall(r"^\.It Fl Fl ([a-z-]+)(?: Ar ([A-Z]+))?", section, re.M))
         in_help = set(re.findall(r"^  --([a-z-]+)(?: ([A-Z]+))?", run("help", command)[1], re.M))
@@ -321,7 +356,7 @@ TESTS = [
     output_that_is_lost_is_told, output_goes_where_it_is_sent, a_slow_reader_gets_everything, signals_end_a_run_with_status_0,
     a_missing_default_guest_says_how_to_get_it, the_default_guest_is_found_where_it_should_be,
     a_host_without_memory_is_told, an_address_that_is_taken_is_told, doctor_has_an_answer_for_people_and_for_programs,
-    doctor_tells_what_is_missing, the_man_page_names_every_option_and_its_value_and_no_other,
+    doctor_tells_what_is_missing, disk_images_are_made_and_changed, disk_errors_are_told_in_three_lines, the_man_page_names_every_option_and_its_value_and_no_other,
     the_man_page_names_every_command_topic_and_status, the_man_page_is_well_formed,
 ]
 
