@@ -121,8 +121,13 @@ void image_close(struct image *img)
 	if (img->ops)
 		img->ops->close(img);
 	image_close(img->backing);
-	if (img->fd >= 0)
+	if (img->fd >= 0) {
+		struct flock fl = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+
+		/* A worker of io_uring may hold the open file for a moment after its request was done, and the lock with it. */
+		fcntl(img->fd, F_OFD_SETLK, &fl);
 		close(img->fd);
+	}
 	free(img->path);
 	free(img);
 }

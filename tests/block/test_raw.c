@@ -217,6 +217,20 @@ static void an_image_that_is_written_to_cannot_be_opened_twice(void **state)
 	disk_close(rig_open(&config));
 }
 
+static void a_disk_that_was_closed_can_be_opened_at_once(void **state)
+{
+	struct disk_config config = {.path = rig_file("disk", MIB, 0)};
+	char *data = calloc(1, 65536);
+
+	for (int i = 0; i < 300; i++) {
+		struct disk *d = rig_open(&config);
+
+		assert_int_equal(rig_write(d, 0, data, 65536), 0);
+		disk_close(d);
+	}
+	free(data);
+}
+
 static void a_disk_that_was_guessed_to_be_raw_cannot_become_qcow2(void **state)
 {
 	struct disk *d = rig_open(&(struct disk_config){.path = rig_file("disk", MIB, 0)});
@@ -421,6 +435,7 @@ int main(void)
 		CASE(errors_of_the_host_reach_the_caller_and_it_goes_on_after_them),
 		CASE(flush_and_fua_sync_and_their_errors_are_told),
 		CASE(an_image_that_is_written_to_cannot_be_opened_twice),
+		CASE(a_disk_that_was_closed_can_be_opened_at_once),
 		CASE(a_disk_that_was_guessed_to_be_raw_cannot_become_qcow2),
 		CASE(what_is_no_disk_is_refused_with_its_name),
 		CASE(many_requests_are_all_done_and_drain_waits_for_them),
