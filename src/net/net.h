@@ -8,6 +8,7 @@
  *   pieces.c          bounded queues of frames
  *   pcap.c            captures, written by a thread of their own
  *   user.c            the user's own network: NAT by libslirp, without root
+ *   tap.c             a network interface of the host
  *
  * Everything of a port happens on the thread of its loop: net_open, before the loop runs or on its
  * thread; all other calls and all callbacks on its thread (net_close also after the loop has ended).
@@ -30,7 +31,7 @@ enum {
 	NET_MAC_BYTES = 6,
 	NET_HEADER_BYTES = 14,	  /* of an Ethernet frame: the shortest that is taken */
 	NET_FRAME_MAX = 65550,	  /* a frame with segmentation offload: a whole IP packet behind its header */
-	NET_IOVS_MAX = 1024,	  /* iovecs of one frame */
+	NET_IOVS_MAX = 1023,	  /* iovecs of one frame */
 	NET_PUBLISH_MAX = 32,
 	NET_NAME_MAX = 32,	  /* bytes of a switch's name */
 };
