@@ -8,6 +8,7 @@
  *   run.c       subring run
  *   doctor.c    subring doctor: what it prints; checks.c: what it looks at
  *   disk.c      subring disk
+ *   net.c       subring net ls, subring net show
  *   help.c      subring help, subring version
  *   guest.c     where the default guest is
  *   terminal.c  the user's terminal and signals
@@ -50,7 +51,7 @@ struct command {
 	int (*run)(int argc, char **argv); /* argv[0] is the command's name; returns the exit status */
 };
 
-extern const struct command command_run, command_disk, command_doctor, command_help, command_version;
+extern const struct command command_run, command_disk, command_doctor, command_net, command_help, command_version;
 extern const struct command *const commands[]; /* NULL at the end */
 
 const struct command *command_find(const char *name);

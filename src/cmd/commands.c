@@ -9,6 +9,7 @@ const struct command *const commands[] = {
 	&command_run,
 	&command_disk,
 	&command_doctor,
+	&command_net,
 	&command_help,
 	&command_version,
 	NULL,

@@ -9,6 +9,9 @@
  *   pcap.c            captures, written by a thread of their own
  *   user.c            the user's own network: NAT by libslirp, without root
  *   tap.c             a network interface of the host
+ *   switch_port.c     a cable to a switch between the VMs of this host
+ *   switch_core.c     that switch itself, without sockets; switch_process.c: its process
+ *   switch_place.c    where it lives, how it is started and found; switch.h: what commands use of it
  *
  * Everything of a port happens on the thread of its loop: net_open, before the loop runs or on its
  * thread; all other calls and all callbacks on its thread (net_close also after the loop has ended).

@@ -95,14 +95,11 @@ int net_open(const struct net_config *config, struct loop *loop, const struct ne
 		[NET_NONE] = &net_none_backend,
 		[NET_USER] = &net_user_backend,
 		[NET_TAP] = &net_tap_backend,
+		[NET_SWITCH] = &net_switch_backend,
 	};
-	struct net_port *p;
+	struct net_port *p = calloc(1, sizeof(*p));
 	int ret;
 
-	if (config->kind >= sizeof(backends) / sizeof(backends[0]))
-		return error_set(err, -ENOSYS, STATUS_USAGE, "cannot open this network", "subring has no switches yet",
-				 "use --net user or --net tap");
-	p = calloc(1, sizeof(*p));
 	if (!p)
 		return error_set(err, -ENOMEM, STATUS_HOST, "cannot open a network", "the host has no memory left",
 				 "end other programs");

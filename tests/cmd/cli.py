@@ -11,6 +11,7 @@ import re
 import resource
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -63,7 +64,7 @@ def file(name, data):
 def help_shows_the_commands():
     for args in (["help"], ["--help"], ["-h"]):
         status, out, err = run(*args)
-        if status != OK or err or not all(c in out for c in ("run", "disk", "doctor", "help", "version")):
+        if status != OK or err or not all(c in out for c in ("run", "disk", "doctor", "net", "help", "version")):
             return f"{args}: {status} {out} {err}"
     status, out, err = run()
     if status != USAGE or "usage:" not in out + err:
@@ -78,7 +79,7 @@ def version_is_one_line():
 
 
 def every_command_has_help():
-    for command in ("run", "disk", "doctor", "help", "version"):
+    for command in ("run", "disk", "doctor", "net", "help", "version"):
         both = run("help", command), run(command, "--help")
         if both[0] != both[1] or both[0][0] != OK or "--help" not in both[0][1]:
             return f"{command}: {both}"
@@ -97,6 +98,8 @@ def bad_usage_is_told_in_three_lines():
         (["run", "--cpus"], "needs a value"), (["run", "--kernel", "--initrd", "x"], "needs a value"),
         (["run", "--debug-exit=1"], "--debug-exit"),
         (["doctor", "--jsn"], "--json"), (["doctor", "now"], "now"), (["version", "2"], "2"), (["help", "a", "b"], "b"),
+        (["net"], "ls or by show"), (["net", "lst"], "ls or by show"), (["net", "ls", "x"], "net show x"), (["net", "show"], "no name"),
+        (["net", "show", "../x"], "no name of a switch"), (["net", "show", "a,mac=1"], "no name of a switch"),
     ]:
         wrong = three_lines(run(*args), USAGE, part)
         if wrong:
@@ -311,11 +314,60 @@ def disk_errors_are_told_in_three_lines():
             return f"{args}: {wrong}"
 
 
+def net_tells_that_there_is_no_switch():
+    env = {"XDG_RUNTIME_DIR": TMP}
+    status, out, _ = run("net", "ls", env=env)
+    if status != OK or "There is no switch" not in out:
+        return f"{status} {out}"
+    status, out, _ = run("net", "ls", "--json", env=env)
+    if status != OK or json.loads(out) != []:
+        return f"{status} {out}"
+    return three_lines(run("net", "show", "t", env=env), HOST, "there is no such switch")
+
+
+def net_shows_the_ports_of_a_switch():
+    folder, env = tempfile.mkdtemp(dir=TMP), dict(os.environ)
+    env["XDG_RUNTIME_DIR"] = folder
+    run("net", "ls", env=env)
+    path = os.path.join(folder, "subring", "switch", "t.sock")
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener.bind(path)
+    listener.listen()
+    # The protocol of src/net/switch_private.h.
+    subprocess.run(["sh", "-c", f'exec "$0" --net-switch t 3<&{listener.fileno()}', SUBRING], env=env, timeout=60, check=True,
+                   pass_fds=[listener.fileno()])
+    listener.close()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as port:
+        port.settimeout(60)
+        port.connect(path)
+        port.send(struct.pack("=IIII6s65s24sx", 0x53525753, 1, 1, 1, b"\2\0\0\0\0\7", b"one\x1b[m", b""))
+        if struct.unpack("=IIi", port.recv(2000)[:12])[2] != 0:
+            return "it does not let us in"
+        port.send(bytes(10) + b"\xff" * 6 + b"\2\0\0\0\0\7" + bytes(50))
+        status, out, err = run("net", "ls", "--json", env=env)
+        if status != OK or [(s["name"], s["ports"], s["uplink"]) for s in json.loads(out)] != [("t", 1, None)]:
+            return f"ls: {status} {out} {err}"
+        status, out, err = run("net", "show", "t", "--json", env=env)
+        shown = json.loads(out) if status == OK else {}
+        ports = [(p["vm"], p["address"], p["isolated"], p["in_frames"], p["in_bytes"]) for p in shown.get("ports", [])]
+        if ports != [("one?[m", "02:00:00:00:00:07", True, 1, 62)] or \
+                [(a["address"], a["port"]) for a in shown["addresses"]] != [("02:00:00:00:00:07", 0)]:
+            return f"show: {status} {out} {err}"
+        status, out, err = run("net", "show", "t", env=env)
+        if status != OK or "one?[m" not in out or "isolated" not in out:
+            return f"table: {status} {out} {err}"
+    for _ in range(600):
+        if not os.path.exists(path):
+            return None
+        time.sleep(0.1)
+    return "the switch is still there after its last port has left"
+
+
 def the_man_page_names_every_option_and_its_value_and_no_other():
     with open(MANPAGE, encoding="utf-8") as f:
         page = f.read()
     shown = set()
-    for command in ("run", "disk", "doctor"):
+    for command in ("run", "disk", "doctor", "net"):
         section = re.search(rf"^\.Sh OPTIONS OF {command.upper()}$(.*?)^\.Sh ", page, re.M | re.S).group(1)
         in_page = set(re.findall(r"^\.It Fl Fl ([a-z-]+)(?: Ar ([A-Z]+))?", section, re.M))
         in_help = set(re.findall(r"^  --([a-z-]+)(?: ([A-Z]+))?", run("help", command)[1], re.M))
@@ -356,7 +408,8 @@ TESTS = [
     output_that_is_lost_is_told, output_goes_where_it_is_sent, a_slow_reader_gets_everything, signals_end_a_run_with_status_0,
     a_missing_default_guest_says_how_to_get_it, the_default_guest_is_found_where_it_should_be,
     a_host_without_memory_is_told, an_address_that_is_taken_is_told, doctor_has_an_answer_for_people_and_for_programs,
-    doctor_tells_what_is_missing, disk_images_are_made_and_changed, disk_errors_are_told_in_three_lines, the_man_page_names_every_option_and_its_value_and_no_other,
+    doctor_tells_what_is_missing, disk_images_are_made_and_changed, disk_errors_are_told_in_three_lines,
+    net_tells_that_there_is_no_switch, net_shows_the_ports_of_a_switch, the_man_page_names_every_option_and_its_value_and_no_other,
     the_man_page_names_every_command_topic_and_status, the_man_page_is_well_formed,
 ]
 
