@@ -18,6 +18,11 @@ struct net_backend {
 	 */
 	int (*send)(struct net_port *p, const struct iovec *iov, unsigned iovs, size_t len,
 		    const struct net_offload *o);
+	/*
+	 * For back-ends whose answers come from within `send`, so that a capture has them behind the question: whether
+	 * `send` would refuse, which it then does not. May be NULL.
+	 */
+	bool (*full)(struct net_port *p);
 	void (*pause)(struct net_port *p, bool paused); /* may be NULL: cannot be held */
 	void (*offloads)(struct net_port *p);		/* p->gives has changed; may be NULL */
 };

@@ -253,15 +253,18 @@ int net_send(struct net_port *p, const struct iovec *iov, unsigned iovs, const s
 {
 	static const struct net_offload nothing;
 	size_t len = net_iov_len(iov, iovs);
+	bool early = p->backend->full != NULL;
 	int ret = 0;
 
 	o = o ? o : &nothing;
-	if (pieces_first(&p->unsent)) {
+	if (pieces_first(&p->unsent) || (early && p->backend->full(p))) {
 		p->blocked = true;
 		return -EAGAIN;
 	}
 	if (!sane(p, iovs, len, o))
 		return 0;
+	if (early)
+		capture(p, iov, iovs);
 	if (net_offload_needs(o) & ~p->takes) {
 		net_iov_read(iov, iovs, 0, p->flat_out, len);
 		if (net_segment(p->flat_out, len, o, send_segment, p)) {
@@ -277,7 +280,8 @@ int net_send(struct net_port *p, const struct iovec *iov, unsigned iovs, const s
 	}
 	p->stats.sent_frames++;
 	p->stats.sent_bytes += len;
-	capture(p, iov, iovs);
+	if (!early)
+		capture(p, iov, iovs);
 	return 0;
 }
 

@@ -16,6 +16,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <signal.h>
 #include <slirp/libslirp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -277,15 +278,21 @@ static ssize_t send_packet(const void *buf, size_t len, void *opaque)
  * libslirp cannot be entered from its own callbacks: what the device sends while it gets a frame comes again, when
  * `writable` has called for it.
  */
+static bool user_full(struct net_port *p)
+{
+	struct user *u = p->private;
+
+	u->owed |= u->busy;
+	return u->busy;
+}
+
 static int user_send(struct net_port *p, const struct iovec *iov, unsigned iovs, size_t len,
 		     const struct net_offload *o)
 {
 	struct user *u = p->private;
 
-	if (u->busy) {
-		u->owed = true;
+	if (user_full(p))
 		return -EAGAIN;
-	}
 	net_iov_read(iov, iovs, 0, u->frame, len);
 	if (o->flags & NET_OFFLOAD_CSUM)
 		net_complete_checksum(u->frame, len, o);
@@ -412,6 +419,7 @@ static Slirp *make_slirp(struct user *u, const struct net_config *c)
 static int user_open(struct net_port *p, struct error *err)
 {
 	struct user *u = calloc(1, sizeof(*u));
+	struct sigaction pipe;
 	int ret = -ENOMEM;
 
 	if (!u)
@@ -432,6 +440,9 @@ static int user_open(struct net_port *p, struct error *err)
 	ret = -ENOMEM;
 	if (!fd_state(u, 0))
 		goto fail;
+	/* libslirp writes to sockets whose readers may have gone; the signal for that would end this process. */
+	if (sigaction(SIGPIPE, NULL, &pipe) == 0 && pipe.sa_handler == SIG_DFL)
+		signal(SIGPIPE, SIG_IGN);
 	u->busy = true;
 	u->slirp = make_slirp(u, &p->config);
 	u->busy = false;
@@ -463,5 +474,5 @@ fail:
 }
 
 const struct net_backend net_user_backend = {
-	.open = user_open, .close = user_close, .send = user_send, .pause = user_pause,
+	.open = user_open, .close = user_close, .send = user_send, .full = user_full, .pause = user_pause,
 };

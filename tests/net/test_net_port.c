@@ -105,6 +105,25 @@ static void device_that_pauses_at_each_frame_gets_one_at_a_time(void **state)
 	assert_int_equal(d.count, 5);
 }
 
+static void deliver_one_more(struct device *dev)
+{
+	if (dev->count == 1)
+		deliver("3_____________", 14, &nothing);
+}
+
+static void frame_that_comes_while_the_device_receives_does_not_overtake(void **state)
+{
+	device_open(&d, loop, "none");
+	net_pause(d.port, true);
+	deliver("1_____________", 14, &nothing);
+	deliver("2_____________", 14, &nothing);
+	d.also = deliver_one_more;
+	net_pause(d.port, false);
+	assert_int_equal(d.count, 3);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(d.kept[i].bytes[0], '1' + i);
+}
+
 static void backlog_of_a_paused_device_is_bounded(void **state)
 {
 	device_open(&d, loop, "none");
@@ -294,6 +313,7 @@ int main(void)
 		TEST(port_drops_and_counts_what_is_no_frame),
 		TEST(paused_device_gets_its_frames_later_in_order),
 		TEST(device_that_pauses_at_each_frame_gets_one_at_a_time),
+		TEST(frame_that_comes_while_the_device_receives_does_not_overtake),
 		TEST(backlog_of_a_paused_device_is_bounded),
 		TEST(offloads_are_done_for_a_device_that_takes_none),
 		TEST(segments_of_a_frame_wait_for_a_paused_device),

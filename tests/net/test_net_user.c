@@ -90,6 +90,25 @@ static void user_answers_arp_for_its_host(void **state)
 	assert_true(net_link_up(d.port));
 }
 
+static void capture_has_the_answer_behind_the_question(void **state)
+{
+	char path[] = "/tmp/subring-test-pcap.XXXXXX", text[64];
+	uint8_t file[1024];
+	int fd = mkstemp(path);
+
+	snprintf(text, sizeof(text), "user,pcap=%s", path);
+	open_user(text);
+	send_arp(1, HOST, broadcast);
+	assert_true(wait_frame(is_arp_answer));
+	net_close(d.port);
+	d.port = NULL;
+	assert_true(read(fd, file, sizeof(file)) >= 24 + 2 * 16 + 60 + 42);
+	assert_int_equal(rig_get16(file + 24 + 16 + 20), 1);
+	assert_int_equal(rig_get16(file + 24 + 16 + 60 + 16 + 20), 2);
+	close(fd);
+	unlink(path);
+}
+
 static size_t make_dhcp(unsigned type)
 {
 	uint8_t *ip = frame + 14, *udp = ip + 20, *bootp = udp + 8;
@@ -262,6 +281,27 @@ static void user_connects_the_guest_to_a_server_of_the_host(void **state)
 	close(listener);
 }
 
+static bool is_fin_or_rst(const uint8_t *f, size_t len)
+{
+	return is_tcp(f, len) && f[47] & 5;
+}
+
+static void writing_to_a_server_that_has_gone_ends_nothing_but_the_connection(void **state)
+{
+	struct linger at_once = { .l_onoff = 1 };
+
+	open_user("user");
+	connect_out();
+	assert_int_equal(setsockopt(peer, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)), 0);
+	close(peer);
+	close(listener);
+	for (unsigned i = 0; i < 5; i++)
+		send_tcp(0x18, "hello", 5);
+	assert_true(wait_frame(is_fin_or_rst));
+	send_arp(1, HOST, broadcast);
+	assert_true(wait_frame(is_arp_answer));
+}
+
 static void user_takes_whole_what_the_guest_did_not_segment(void **state)
 {
 	static uint8_t data[60000];
@@ -344,6 +384,38 @@ static void published_port_brings_the_hosts_client_into_the_guest(void **state)
 	close(fd);
 }
 
+static bool is_solicitation(const uint8_t *f, size_t len)
+{
+	return len >= 78 && rig_get16(f + 12) == 0x86dd && f[20] == 58 && f[54] == 135;
+}
+
+static void port_published_over_ipv6_goes_to_the_address_made_of_the_mac(void **state)
+{
+	static const uint8_t guest[] = { 0xfd, 0x53, 0x75, 0x62, 0, 0, 0, 0, 0, 0, 0x5e, 0xff, 0xfe, 0x10, 0, 1 };
+	struct sockaddr_in6 a = { .sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT };
+	socklen_t len = sizeof(a);
+	struct net_config c = { .vm = "rig" };
+	struct error err;
+	char text[32];
+	int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) || getsockname(fd, (struct sockaddr *)&a, &len)) {
+		printf("skipped: IPv6: %s\n", strerror(errno));
+		skip();
+	}
+	close(fd);
+	assert_int_equal(net_config_parse("user,mac=02:00:5e:10:00:01", &c, &err), 0);
+	snprintf(text, sizeof(text), "[::1]:%u:80", ntohs(a.sin6_port));
+	assert_int_equal(net_publish_parse(text, &c, &err), 0);
+	looked = 0;
+	assert_int_equal(net_open(&c, loop, &device_ops, &d, &d.port, &err), 0);
+	fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	assert_true(wait_frame(is_solicitation));
+	assert_memory_equal(found + 62, guest, 16);
+	close(fd);
+}
+
 static void publishing_a_port_that_is_taken_is_an_error(void **state)
 {
 	struct net_config c = { .vm = "rig" };
@@ -404,6 +476,8 @@ static void paused_device_loses_no_byte_of_a_stream(void **state)
 	loop_set_alarm_fn(loop, stop_loop, loop);
 	loop_alarm(loop, host_monotonic_ns() + 20000000);
 	assert_int_equal(loop_run(loop), 0);
+	/* It stays in the socket meanwhile. */
+	assert_int_equal(d.port->held.frames, 0);
 	net_pause(d.port, false);
 	while (end != first + sizeof(data)) {
 		assert_true(wait_frame(is_data));
@@ -451,13 +525,16 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_loop, drop_loop)
 	const struct CMUnitTest tests[] = {
 		TEST(user_answers_arp_for_its_host),
+		TEST(capture_has_the_answer_behind_the_question),
 		TEST(user_gives_an_address_by_dhcp),
 		TEST(user_answers_router_solicitations),
 		TEST(user_connects_the_guest_to_a_server_of_the_host),
+		TEST(writing_to_a_server_that_has_gone_ends_nothing_but_the_connection),
 		TEST(user_takes_whole_what_the_guest_did_not_segment),
 		TEST(restricted_user_reaches_no_server),
 		TEST(user_without_loopback_does_not_reach_the_hosts_own),
 		TEST(published_port_brings_the_hosts_client_into_the_guest),
+		TEST(port_published_over_ipv6_goes_to_the_address_made_of_the_mac),
 		TEST(publishing_a_port_that_is_taken_is_an_error),
 		TEST(device_that_sends_from_receive_is_called_when_there_is_room),
 		TEST(paused_device_loses_no_byte_of_a_stream),
