@@ -97,9 +97,14 @@ int net_open(const struct net_config *config, struct loop *loop, const struct ne
 		[NET_TAP] = &net_tap_backend,
 		[NET_SWITCH] = &net_switch_backend,
 	};
-	struct net_port *p = calloc(1, sizeof(*p));
+	struct net_port *p;
 	int ret;
 
+	if (config->publishes && config->kind != NET_USER)
+		return error_set(err, -EINVAL, STATUS_USAGE, "cannot publish port %u of the host",
+				 "only the user's own network publishes ports; on others the guest has an address of its own",
+				 "use --net user, or leave --publish out", config->publish[0].host);
+	p = calloc(1, sizeof(*p));
 	if (!p)
 		return error_set(err, -ENOMEM, STATUS_HOST, "cannot open a network", "the host has no memory left",
 				 "end other programs");

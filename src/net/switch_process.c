@@ -356,6 +356,9 @@ static void refuse(struct waiting *w, int error, const char *why, const char *fi
 	snprintf(answer.fix, sizeof(answer.fix), "%s", fix);
 	send(w->fd, &answer, sizeof(answer), MSG_DONTWAIT | MSG_NOSIGNAL);
 	dismiss(w, true);
+	/* It may have been the one for whom all this was started. */
+	if (!w->sw->plugged)
+		w->sw->end_at_ms = now_ms();
 }
 
 static void admit(struct waiting *w, const struct switch_hello *h)

@@ -305,6 +305,18 @@ static void capture_where_no_file_can_be_is_an_error(void **state)
 	assert_non_null(strstr(err.what, "/nowhere/x"));
 }
 
+static void only_the_users_network_publishes_ports(void **state)
+{
+	struct net_config c;
+	struct error err;
+
+	assert_int_equal(net_config_parse("none", &c, &err), 0);
+	assert_int_equal(net_publish_parse("8080:80", &c, &err), 0);
+	assert_int_equal(net_open(&c, loop, &device_ops, &d, &d.port, &err), -EINVAL);
+	assert_int_equal(err.status, STATUS_USAGE);
+	assert_non_null(strstr(err.what, "8080"));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_loop, drop_loop)
@@ -320,6 +332,7 @@ int main(void)
 		TEST(full_back_end_gets_every_segment_of_a_frame_once),
 		TEST(capture_holds_every_frame_of_both_directions),
 		TEST(capture_into_a_full_disk_is_an_error),
+		TEST(only_the_users_network_publishes_ports),
 		TEST(capture_where_no_file_can_be_is_an_error),
 	};
 
