@@ -8,6 +8,7 @@
  *   pieces.c          bounded queues of frames
  *   pcap.c            captures, written by a thread of their own
  *   user.c            the user's own network: NAT by libslirp, without root
+ *   merge.c           segments in a row become one frame
  *   tap.c             a network interface of the host
  *   switch_port.c     a cable to a switch between the VMs of this host
  *   switch_core.c     that switch itself, without sockets; switch_process.c: its process

@@ -90,6 +90,11 @@ typedef void net_frame_fn(void *opaque, const void *frame, size_t len);
 int net_segment(uint8_t *frame, size_t len, const struct net_offload *o, net_frame_fn *fn, void *opaque);
 /* Fills in the checksum alone; what @o asks for has passed net_offload_check. */
 void net_complete_checksum(uint8_t *frame, size_t len, const struct net_offload *o);
+/*
+ * Gives the headers of a TCP segment over IPv4 that is still to be cut, the one at @ip and the other at @tcp, what they
+ * need for that: the length, IPv4's checksum, and the sum of the pseudo header in TCP's.
+ */
+void net_gso4_headers(uint8_t *frame, size_t len, size_t ip, size_t tcp);
 
 /* --- pcap.c --- */
 

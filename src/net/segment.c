@@ -168,6 +168,21 @@ static void finish_segment(uint8_t *s, size_t len, const struct layout *l, uint1
 	memcpy(tcp + 16, &c, 2);
 }
 
+void net_gso4_headers(uint8_t *frame, size_t len, size_t ip, size_t tcp)
+{
+	uint8_t pseudo[4] = { 0, IPPROTO_TCP_ };
+	uint16_t c;
+
+	put16(frame + ip + 2, (uint16_t)(len - ip));
+	put16(frame + ip + 10, 0);
+	c = fold(sum_bytes(frame + ip, tcp - ip, 0));
+	memcpy(frame + ip + 10, &c, 2);
+	put16(pseudo + 2, (uint16_t)(len - tcp));
+	/* The field holds the sum itself, not its complement. */
+	c = (uint16_t)~fold(sum_bytes(pseudo, 4, sum_bytes(frame + ip + 12, 8, 0)));
+	memcpy(frame + tcp + 16, &c, 2);
+}
+
 int net_segment(uint8_t *frame, size_t len, const struct net_offload *o, net_frame_fn *fn, void *opaque)
 {
 	uint8_t segment[NET_FRAME_MAX];

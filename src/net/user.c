@@ -9,10 +9,11 @@
  * watches: after everything that may have changed what libslirp waits for, `refill` asks it anew and brings the set and
  * the timer in line. All of libslirp runs on the loop's thread.
  *
+ * What libslirp sends in a row comes out as one frame, for a device that takes that (merge.c).
  * Segments that the guest leaves to us go in whole: libslirp takes IP packets of up to 64 KiB, and one checksum
  * and one walk through it serve where 45 would be needed.
  */
-#include "net/net_private.h"
+#include "net/merge.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -54,6 +55,7 @@ struct user {
 	bool busy; /* in libslirp: a refill follows anyway */
 	bool owed; /* something was refused meanwhile */
 	uint8_t frame[NET_FRAME_MAX];
+	struct merge merge;
 };
 
 static int64_t now_ms(void)
@@ -240,6 +242,7 @@ static void poll_slirp(struct user *u)
 	u->busy = true;
 	slirp_pollfds_poll(u->slirp, 0, get_revents, u);
 	fire_timers(u);
+	merge_flush(&u->merge);
 	u->busy = false;
 	refill(u);
 }
@@ -266,11 +269,9 @@ static void on_timer(void *opaque, int fd, uint32_t events)
 
 static ssize_t send_packet(const void *buf, size_t len, void *opaque)
 {
-	static const struct net_offload nothing;
 	struct user *u = opaque;
-	struct iovec iov = { .iov_base = (void *)buf, .iov_len = len };
 
-	net_deliver(u->port, &iov, 1, &nothing);
+	merge_frame(&u->merge, buf, len);
 	return (ssize_t)len;
 }
 
@@ -298,6 +299,7 @@ static int user_send(struct net_port *p, const struct iovec *iov, unsigned iovs,
 		net_complete_checksum(u->frame, len, o);
 	u->busy = true;
 	slirp_input(u->slirp, u->frame, (int)len);
+	merge_flush(&u->merge);
 	u->busy = false;
 	refill(u);
 	return 0;
@@ -424,7 +426,7 @@ static int user_open(struct net_port *p, struct error *err)
 
 	if (!u)
 		goto fail;
-	u->port = p;
+	u->port = u->merge.port = p;
 	u->timer = -1;
 	u->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (u->epoll < 0)
@@ -459,6 +461,7 @@ static int user_open(struct net_port *p, struct error *err)
 	}
 	p->private = u;
 	p->takes = NET_TAKES_CSUM | NET_TAKES_TSO4;
+	p->can_give = NET_GIVES_CSUM | NET_GIVES_TSO4;
 	p->link_up = true;
 	snprintf(p->describe, sizeof(p->describe), "user network");
 	refill(u);

@@ -493,6 +493,49 @@ static void paused_device_loses_no_byte_of_a_stream(void **state)
 	close(listener);
 }
 
+static void check_segment(void *opaque, const void *f, size_t len)
+{
+	assert_true(len <= 1514);
+	assert_int_equal(rig_sum((const uint8_t *)f + 14, 20, 0), 0xffff);
+	assert_int_equal(rig_l4_sum4((const uint8_t *)f + 14, len - 14), 0xffff);
+	(*(unsigned *)opaque)++;
+}
+
+static void stream_to_a_device_with_offloads_comes_in_few_frames_and_whole(void **state)
+{
+	static uint8_t data[60000], copy[NET_FRAME_MAX];
+	uint32_t first, end = 0;
+	unsigned frames = 0, segments = 0;
+
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = (uint8_t)(i * 13 + (i >> 8));
+	open_user("user");
+	net_set_offloads(d.port, net_features(d.port));
+	connect_out();
+	first = tcp.ack;
+	assert_int_equal(write(peer, data, sizeof(data)), sizeof(data));
+	while (end != first + sizeof(data)) {
+		const struct net_offload *o;
+
+		assert_true(wait_frame(is_data));
+		if (rig_get32(found + 38) != tcp.ack)
+			continue;
+		o = &d.kept[looked - 1].o;
+		end = tcp.ack + rig_get16(found + 16) - 20 - 4u * (found[46] >> 4);
+		assert_memory_equal(found + 14 + 20 + 4u * (found[46] >> 4), data + (tcp.ack - first), end - tcp.ack);
+		memcpy(copy, found, found_len);
+		assert_int_equal(net_offload_check(o, found_len), 0);
+		assert_int_equal(net_segment(copy, found_len, o, check_segment, &segments), 0);
+		frames++;
+		tcp.ack = end;
+		send_tcp(0x10, NULL, 0);
+	}
+	assert_true(segments >= sizeof(data) / 1460);
+	assert_true(frames < segments);
+	close(peer);
+	close(listener);
+}
+
 static void hostile_frames_leave_the_network_working(void **state)
 {
 	static uint8_t junk[2000];
@@ -538,6 +581,7 @@ int main(void)
 		TEST(publishing_a_port_that_is_taken_is_an_error),
 		TEST(device_that_sends_from_receive_is_called_when_there_is_room),
 		TEST(paused_device_loses_no_byte_of_a_stream),
+		TEST(stream_to_a_device_with_offloads_comes_in_few_frames_and_whole),
 		TEST(hostile_frames_leave_the_network_working),
 	};
 
