@@ -9,7 +9,7 @@
  * Invariants: config differs from reset in writable and clear bits only; bar[].mapped is what the
  * buses hold.
  */
-#include "bus/pci.h"
+#include "bus/msix.h"
 
 #include <errno.h>
 #include <string.h>
@@ -46,7 +46,7 @@ static void put_le(uint8_t *bytes, unsigned size, uint32_t value)
 /* Whether the device's pin is asserted as the chipset sees it. */
 static bool pci_intx_out(const struct pci_device *d)
 {
-	return d->intx && d->config[PCI_INTERRUPT_PIN] &&
+	return d->intx && d->config[PCI_INTERRUPT_PIN] && !(d->msix && d->msix->enabled) &&
 	       !(get_le(&d->config[PCI_COMMAND], 2) & PCI_COMMAND_INTX_DISABLE);
 }
 
@@ -115,7 +115,7 @@ static void pci_map_bar(struct pci_device *d, unsigned n)
 	}
 }
 
-static void pci_remap(struct pci *pci)
+static void pci_map_all(struct pci *pci)
 {
 	for (unsigned slot = 0; slot < PCI_SLOTS; slot++) {
 		struct pci_device *d = pci->device[slot];
@@ -129,6 +129,27 @@ static void pci_remap(struct pci *pci)
 	for (unsigned slot = 0; slot < PCI_SLOTS; slot++)
 		for (unsigned n = 0; pci->device[slot] && n < PCI_BARS; n++)
 			pci_map_bar(pci->device[slot], n);
+}
+
+/* Maps all BARs anew, and tells the devices of those that are elsewhere now. */
+static void pci_remap(struct pci *pci)
+{
+	uint64_t was[PCI_SLOTS][PCI_BARS];
+
+	for (unsigned slot = 0; slot < PCI_SLOTS; slot++)
+		for (unsigned n = 0; pci->device[slot] && n < PCI_BARS; n++) {
+			const struct pci_bar *bar = &pci->device[slot]->bar[n];
+
+			was[slot][n] = bar->mapped ? bar->base : 0;
+		}
+	pci_map_all(pci);
+	for (unsigned slot = 0; slot < PCI_SLOTS; slot++) {
+		struct pci_device *d = pci->device[slot];
+
+		for (unsigned n = 0; d && d->bar_moved && n < PCI_BARS; n++)
+			if (was[slot][n] != (d->bar[n].mapped ? d->bar[n].base : 0))
+				d->bar_moved(d->chip, n);
+	}
 }
 
 /* --- configuration space --- */
@@ -156,10 +177,12 @@ static struct pci_device *pci_find(const struct pci *pci, unsigned bus, unsigned
 	return bus == 0 && (devfn & 7) == 0 ? pci->device[devfn >> 3 & 31] : NULL;
 }
 
-static uint64_t pci_config_read(const struct pci_device *d, unsigned offset, unsigned size)
+static uint64_t pci_config_read(struct pci_device *d, unsigned offset, unsigned size)
 {
 	uint64_t v = 0;
 
+	if (d && d->config_read)
+		d->config_read(d->chip, offset, size);
 	for (unsigned i = 0; i < size && i < 8; i++) {
 		uint8_t byte = d && offset + i < PCI_CONFIG_SIZE ? pci_config_byte(d, offset + i) : 0xff;
 
@@ -182,6 +205,10 @@ static void pci_config_write(struct pci_device *d, unsigned offset, unsigned siz
 		pci_update_intx(d->pci);
 	} else if (offset < PCI_BAR0 + PCI_BARS * 4 && offset + size > PCI_BAR0) {
 		pci_remap(d->pci);
+	}
+	if (d->msix) {
+		msix_update(d->msix);
+		pci_update_intx(d->pci);
 	}
 	if (d->config_written)
 		d->config_written(d->chip, offset, size);
@@ -266,6 +293,8 @@ static void pci_device_reset(void *chip)
 
 	memcpy(d->config, d->reset, sizeof(d->config));
 	d->intx = false;
+	if (d->msix)
+		msix_reset(d->msix);
 	if (d->pci) {
 		pci_remap(d->pci);
 		pci_update_intx(d->pci);
@@ -279,6 +308,8 @@ static int pci_device_loaded(void *chip)
 	for (unsigned i = 0; i < PCI_CONFIG_SIZE; i++)
 		if ((d->config[i] ^ d->reset[i]) & ~(d->writable[i] | d->clear[i]))
 			return -EPROTO;
+	if (d->msix)
+		msix_update(d->msix);
 	if (d->pci) {
 		pci_remap(d->pci);
 		pci_update_intx(d->pci);
@@ -352,6 +383,22 @@ int pci_set_bar(struct pci_device *d, unsigned n, uint64_t size, uint8_t type, u
 		pci_set_writable(d, PCI_BAR0 + n * 4 + 4, 4, (uint32_t)(~(size - 1) >> 32));
 	pci_set_writable(d, PCI_COMMAND, 2, command | (io ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY));
 	return 0;
+}
+
+int pci_add_capability(struct pci_device *d, uint8_t id, unsigned len)
+{
+	unsigned at = d->capability_end ? d->capability_end : 0x40;
+
+	if (len < 2 || len > PCI_CONFIG_SIZE - at)
+		return -ENOSPC;
+	pci_set(d, at, 1, id);
+	pci_set(d, d->capability ? d->capability + 1u : PCI_CAPABILITIES, 1, at);
+	pci_set(d, PCI_STATUS, 1, d->reset[PCI_STATUS] | PCI_STATUS_CAPABILITIES);
+	d->capability = (uint8_t)at;
+	/* Capabilities begin at dwords; a list that fills the space to its end takes no more. */
+	at = (at + len + 3) & ~3u;
+	d->capability_end = at < PCI_CONFIG_SIZE ? (uint8_t)at : PCI_CONFIG_SIZE - 1;
+	return d->capability;
 }
 
 int pci_add(struct pci *pci, struct pci_device *d, unsigned slot)

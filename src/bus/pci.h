@@ -50,6 +50,7 @@ enum {
 	PCI_STATUS_INTX = 1 << 3,
 	PCI_STATUS_CAPABILITIES = 1 << 4,
 };
+enum { PCI_CAPABILITY_VENDOR = 0x09, PCI_CAPABILITY_MSIX = 0x11 };
 enum {
 	PCI_BAR_IO = 1,
 	PCI_BAR_64 = 4,
@@ -65,6 +66,7 @@ struct pci_bar {
 	uint64_t base;	  /* while mapped */
 };
 
+struct msix;
 struct pci;
 
 struct pci_device {
@@ -79,6 +81,13 @@ struct pci_device {
 	void *chip;
 	/* After the guest wrote [offset, offset + size) of config; may be NULL. */
 	void (*config_written)(void *chip, unsigned offset, unsigned size);
+	/* Before the guest reads [offset, offset + size) of config: the last moment to change what it reads; may be NULL. */
+	void (*config_read)(void *chip, unsigned offset, unsigned size);
+	/* BAR @n was mapped, moved or unmapped: bar[n] says where it is now. May be NULL. */
+	void (*bar_moved)(void *chip, unsigned n);
+	struct msix *msix;   /* msix.h; NULL: the device has none */
+	uint8_t capability;  /* the last one that was added; 0: none */
+	uint8_t capability_end;
 	/* wiring */
 	struct pci *pci;
 	uint8_t slot;
@@ -110,10 +119,15 @@ void pci_set_clear(struct pci_device *d, unsigned offset, unsigned size, uint32_
 /* Describes BAR @n; -EINVAL for a size or place that cannot be. Before pci_add. */
 int pci_set_bar(struct pci_device *d, unsigned n, uint64_t size, uint8_t type, unsigned region,
 		const char *name);
+/*
+ * Appends a capability (6.7) of @len bytes, its ID and link included, to the list: all read-only zeros but ID and link.
+ * Its offset, or -ENOSPC. Before pci_add.
+ */
+int pci_add_capability(struct pci_device *d, uint8_t id, unsigned len);
 /* Puts @d, which stays the caller's, into @slot. -EEXIST when that is taken. */
 int pci_add(struct pci *pci, struct pci_device *d, unsigned slot);
 
-/* Drives the device's interrupt pin. */
+/* Drives the device's interrupt pin, which is silent while MSI-X is enabled. */
 void pci_set_intx(struct pci_device *d, bool level);
 
 /* The host bridge, device 0 of bus 0. */
