@@ -58,6 +58,16 @@ void msix_notify(struct msix *m, unsigned n)
 	pthread_mutex_unlock(&m->lock);
 }
 
+bool msix_enabled(struct msix *m)
+{
+	bool enabled;
+
+	pthread_mutex_lock(&m->lock);
+	enabled = m->enabled;
+	pthread_mutex_unlock(&m->lock);
+	return enabled;
+}
+
 /* --- the BAR --- */
 
 static uint32_t msix_dword(const struct msix *m, uint64_t offset)

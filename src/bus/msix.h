@@ -51,6 +51,9 @@ void msix_write(struct msix *m, uint64_t offset, unsigned size, uint64_t value);
 /* Sends vector @n, or makes it pending. Nothing happens for one that is not there or while MSI-X is disabled. */
 void msix_notify(struct msix *m, unsigned n);
 
+/* Whether MSI-X is enabled now. Any thread. */
+bool msix_enabled(struct msix *m);
+
 /* For pci.c: Message Control may have changed; the device was reset. */
 void msix_update(struct msix *m);
 void msix_reset(struct msix *m);
