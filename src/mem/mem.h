@@ -119,6 +119,12 @@ void ram_write_end(struct ram *ram, uint64_t gpa, size_t len);
 /* The same for reading: parts that stay valid until the next change of slots. */
 int ram_read_iov(struct ram *ram, uint64_t gpa, size_t len, struct iovec *iov, unsigned max);
 
+/*
+ * Gives the frames that lie whole in [gpa, gpa + len) back to the host: they read as zeroes, until somebody writes to
+ * them. 0, -EFAULT when some are outside every slot (those before them are gone then), or what the host says. Any thread.
+ */
+int ram_discard(struct ram *ram, uint64_t gpa, uint64_t len);
+
 /* Makes frame @frame (a number) private and present before a store. 0 or -ENOMEM/-EIO. */
 int ram_make_writable(struct ram *ram, uint64_t frame);
 /* Host pointer to read frame @frame from: the memfd, or the base. For engines. */
