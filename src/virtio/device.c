@@ -102,15 +102,20 @@ static void on_work(void *opaque, int fd, uint32_t events)
 static void run_queue(struct virtio_device *dev, unsigned n)
 {
 	enum virtio_queue_result result;
+	unsigned idle = 0;
 
 	if (!virtio_running(dev) || !dev->queue[n].ready)
 		return;
 	virtio_want_kicks(dev, n, false);
 	do {
+		unsigned before = dev->budget;
+
 		result = dev->ops->queue(dev->model, n);
 		if (!virtio_running(dev))
 			return;
-	} while (result == VIRTIO_QUEUE_DONE && dev->budget && virtio_want_kicks(dev, n, true));
+		/* Chains that are not taken although they were seen are on a queue that means nothing to the model. */
+		idle = dev->budget == before ? idle + 1 : 0;
+	} while (result == VIRTIO_QUEUE_DONE && dev->budget && virtio_want_kicks(dev, n, true) && idle < 2);
 	virtio_notify(dev, n);
 	/* Others get their turn, and those who wait for the lock. */
 	if (result == VIRTIO_QUEUE_DONE && !dev->budget)
