@@ -24,7 +24,7 @@ struct run_options {
 	const char *name, *engine, *cpu, *kernel, *initrd, *cmdline, *serial, *trace, *gdb;
 	unsigned cpus;
 	uint64_t mem;
-	bool debug_exit, test_device, no_reboot, counters;
+	bool debug_exit, test_device, rng, no_reboot, counters;
 };
 
 #define STRING(name, arg, member, help)                                                            \
@@ -47,6 +47,7 @@ static const struct option_spec run_table[] = {
 	STRING("cmdline", "TEXT", cmdline, "its command line (default console=ttyS0)"),
 	STRING("serial", "WHERE", serial, "the serial port: stdio (the default), file:PATH or none"),
 	FLAG("debug-exit", debug_exit, "a byte v written to port 0xf4 ends the run with status (v << 1) | 1"),
+	FLAG("rng", rng, "add a virtio entropy device"),
 	FLAG("test-device", test_device, "add the device of test suites: ports 0xe0 to 0xe7, interrupt lines at 0x2000"),
 	FLAG("no-reboot", no_reboot, "end the run when the guest resets the machine"),
 #define X(id, name, help) name ", "
@@ -350,6 +351,7 @@ static int build_vm(struct run *run, const struct run_options *o, struct error *
 		.cmdline = o->cmdline,
 		.debug_exit = o->debug_exit,
 		.test_device = o->test_device,
+		.rng = o->rng,
 		.no_reboot = o->no_reboot,
 		.gdb = o->gdb,
 	};

@@ -13,6 +13,7 @@
  */
 #include "machine/machine.h"
 
+#include "bus/pci.h"
 #include "chip/acpi_pm.h"
 #include "chip/debug_exit.h"
 #include "chip/debugcon.h"
@@ -25,8 +26,8 @@
 #include "chip/port80.h"
 #include "chip/test_device.h"
 #include "chip/vga.h"
+#include "machine/cards.h"
 #include "machine/layout.h"
-#include "bus/pci.h"
 #include "machine/ram_map.h"
 
 #include <errno.h>
@@ -38,7 +39,7 @@ _Static_assert(ECAM_BASE == BOARD_ECAM_BASE && ECAM_SIZE == BOARD_ECAM_SIZE &&
 		       PCI_MMIO_SIZE == BOARD_PCI_MMIO_END - BOARD_PCI_MMIO_BASE,
 	       "layout.h and machine.h describe one board");
 
-enum { BOARD_PARTS_MAX = 64, ISA_IRQS = 16 };
+enum { BOARD_PARTS_MAX = 160, ISA_IRQS = 16 };
 
 /* Something that is reset, saved and loaded with the board. */
 struct board_part {
@@ -67,6 +68,7 @@ struct board {
 	struct vga vga;
 	struct pci pci;
 	struct pci_device host_bridge;
+	struct cards *cards;
 
 	struct board_part part[BOARD_PARTS_MAX];
 	unsigned parts;
@@ -359,6 +361,26 @@ static int board_pci(struct board *b)
 	return board_pci_device(b, &b->host_bridge, 0);
 }
 
+static void card_part(void *opaque, const struct chip_ops *ops, void *chip, uint32_t instance)
+{
+	board_part(opaque, ops, chip, instance);
+}
+
+static int board_cards(struct board *b, struct error *err)
+{
+	const struct board_wires *w = &b->config.wires;
+	const struct cards_config config = {
+		.ram = b->config.ram,
+		.rng = b->config.rng,
+		.wires = { .msi = w->msi, .doorbell = w->doorbell, .lines_later = w->lines_later, .opaque = w->opaque, .lock = &b->lock },
+	};
+	int ret = cards_create(&config, &b->pci, &b->cards, err);
+
+	if (!ret)
+		cards_parts(b->cards, card_part, b);
+	return ret;
+}
+
 static int board_ports_and_windows(struct board *b)
 {
 	int ret = board_map(b, &b->pio, board_ports, sizeof(board_ports) / sizeof(board_ports[0]));
@@ -414,11 +436,17 @@ int board_create(const struct board_config *config, struct board **out, struct e
 	if (!ret)
 		ret = board_pci(b);
 	board_firmware(b);
+	if (ret)
+		error_set(err, ret, STATUS_INTERNAL, "cannot make the board", "its parts do not fit: %s",
+			  "this is a defect of subring: please report it", strerror(-ret));
 	pthread_mutex_unlock(&b->lock);
+	if (!ret)
+		ret = board_cards(b, err);
+	if (!ret)
+		ret = cards_start(b->cards, err);
 	if (ret) {
 		board_destroy(b);
-		return error_set(err, ret, STATUS_INTERNAL, "cannot make the board", "its parts do not fit: %s",
-				 "this is a defect of subring: please report it", strerror(-ret));
+		return ret;
 	}
 	*out = b;
 	return 0;
@@ -428,6 +456,7 @@ void board_destroy(struct board *b)
 {
 	if (!b)
 		return;
+	cards_destroy(b->cards);
 	pthread_mutex_destroy(&b->lock);
 	free(b);
 }
@@ -531,6 +560,23 @@ int board_extint_ack(struct board *b)
 		vector = i8259_ack(&b->pic);
 	pthread_mutex_unlock(&b->lock);
 	return vector;
+}
+
+void board_lines(struct board *b)
+{
+	pthread_mutex_lock(&b->lock);
+	cards_lines(b->cards);
+	pthread_mutex_unlock(&b->lock);
+}
+
+void board_pause(struct board *b)
+{
+	cards_pause(b->cards);
+}
+
+void board_resume(struct board *b)
+{
+	cards_resume(b->cards);
 }
 
 void board_timers(struct board *b)

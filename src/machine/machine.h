@@ -41,7 +41,7 @@ enum board_event {
 	BOARD_EVENT_DEBUG_EXIT, /* port 0xf4, with --debug-exit */
 };
 
-/* How the board reaches what is above and beside it. Called with the board lock held; none may call back. */
+/* How the board reaches what is above and beside it. Called with the board lock held, unless it says otherwise; none may call back. */
 struct board_wires {
 	void (*msi)(void *opaque, const struct engine_msi *msi);
 	void (*routes)(void *opaque, const struct engine_msi *route, unsigned count);
@@ -55,6 +55,9 @@ struct board_wires {
 	void (*a20)(void *opaque, bool open);
 	void (*event)(void *opaque, enum board_event event, unsigned code);
 	void (*timer)(void *opaque, uint64_t vm_ns); /* the earliest chip timer; UINT64_MAX: none */
+	/* These two any thread may call, without the lock, and msi likewise. May be NULL without cards (board_config). */
+	int (*doorbell)(void *opaque, const struct engine_doorbell *doorbell, bool add);
+	void (*lines_later)(void *opaque); /* board_lines is to be called soon, on another thread */
 	void *opaque;
 };
 
@@ -63,6 +66,7 @@ struct board_config {
 	struct vm_clock *clock;
 	unsigned cpus;
 	bool debug_exit, test_device;
+	bool rng;		     /* a virtio entropy device */
 	struct chip_stream serial;   /* output of COM1 */
 	struct chip_stream debugcon; /* port 0x402 */
 	struct board_wires wires;
@@ -80,6 +84,14 @@ void board_mmio(struct board *board, uint64_t gpa, unsigned size, bool write, vo
 void board_eoi(struct board *board, uint8_t vector);
 /* Acknowledges the 8259 pair: the vector to deliver, or -EAGAIN when INTR went away. */
 int board_extint_ack(struct board *board);
+/* Interrupt pins of cards, after wires.lines_later. */
+void board_lines(struct board *board);
+/*
+ * Waits until no device has a request under way; then none touches guest memory until board_resume: for saving, and while RAM's
+ * slots change. Without the board lock. These do not nest.
+ */
+void board_pause(struct board *board);
+void board_resume(struct board *board);
 /* Runs the chip timers that are due. */
 void board_timers(struct board *board);
 /* Feeds COM1; returns how many bytes it took. board_serial_room: output may go on. */

@@ -69,6 +69,7 @@ int vm_hold(struct vm *vm, uint32_t bits)
 		vm_clock_pause(&vm->clock);
 		vm->ops->clock_changed(vm->engine);
 		vm_arm(vm);
+		board_pause(vm->board);
 	}
 	return 0;
 }
@@ -79,6 +80,7 @@ void vm_release(struct vm *vm, uint32_t bits)
 
 	/* Only while nobody runs; whoever lets them run again comes by here. */
 	if (!(left & HOLD_CLOCK) && !vm->clock.running) {
+		board_resume(vm->board);
 		vm_clock_resume(&vm->clock);
 		vm->ops->clock_changed(vm->engine);
 		vm_arm(vm);
@@ -328,6 +330,8 @@ static void vm_control(void *opaque)
 		vm_end_error(vm, VM_FAILED, &vm->failure);
 	if ((bits & CTL_EVENT) && !vm->ended)
 		control_event(vm);
+	if (bits & CTL_LINES)
+		board_lines(vm->board);
 	if ((bits & CTL_A20) && !vm->ended)
 		control_a20(vm);
 	if ((bits & CTL_FAULT) && !vm->ended)

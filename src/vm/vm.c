@@ -105,6 +105,20 @@ static void wire_timer(void *opaque, uint64_t vm_ns)
 	vm_arm(vm);
 }
 
+/* The next two on any thread, without the board lock. */
+
+static int wire_doorbell(void *opaque, const struct engine_doorbell *doorbell, bool add)
+{
+	struct vm *vm = opaque;
+
+	return add ? vm->ops->add_doorbell(vm->engine, doorbell) : vm->ops->remove_doorbell(vm->engine, doorbell);
+}
+
+static void wire_lines_later(void *opaque)
+{
+	vm_ask(opaque, CTL_LINES);
+}
+
 /* --- building --- */
 
 static int copy_string(char **to, const char *from)
@@ -169,6 +183,7 @@ static int create_board(struct vm *vm, const struct vm_config *config, struct er
 		.cpus = vm->cpus,
 		.debug_exit = config->debug_exit,
 		.test_device = config->test_device,
+		.rng = config->rng,
 		.serial = config->serial,
 		.debugcon = config->debugcon,
 		.wires = {
@@ -180,11 +195,17 @@ static int create_board(struct vm *vm, const struct vm_config *config, struct er
 			.a20 = wire_a20,
 			.event = wire_event,
 			.timer = wire_timer,
+			.doorbell = wire_doorbell,
+			.lines_later = wire_lines_later,
 			.opaque = vm,
 		},
 	};
+	int ret;
 
-	return board_create(&board_config, &vm->board, err);
+	ret = board_create(&board_config, &vm->board, err);
+	if (!ret)
+		board_pause(vm->board); /* as the clock is: vm_release */
+	return ret;
 }
 
 static int check_config(const struct vm_config *config, struct error *err)
@@ -334,11 +355,16 @@ int vm_apply_a20(struct vm *vm)
 
 	if (open != atomic_load(&vm->a20_closed))
 		return 0;
+	if (vm->clock.running)
+		board_pause(vm->board);
 	ret = board_map_a20(vm->ram, open);
-	if (ret)
-		return ret;
-	atomic_store(&vm->a20_closed, !open);
-	return vm->ops->slots_changed(vm->engine);
+	if (!ret) {
+		atomic_store(&vm->a20_closed, !open);
+		ret = vm->ops->slots_changed(vm->engine);
+	}
+	if (vm->clock.running)
+		board_resume(vm->board);
+	return ret;
 }
 
 /*

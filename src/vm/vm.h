@@ -42,6 +42,7 @@ struct vm_config {
 	const char *initrd; /* or NULL */
 	const char *cmdline;
 	bool debug_exit, test_device;
+	bool rng;	    /* an entropy device */
 	bool no_reboot;	    /* a reset ends the run instead */
 	const char *gdb;    /* address for a debugger, or NULL; the VM then starts stopped */
 	/*

@@ -30,7 +30,7 @@ enum {
 	/* of the VM */
 	HOLD_A20 = 1 << 8,   /* the A20 gate was moved: memory has to follow first */
 };
-/* While one of these is set, the VM clock stands. */
+/* While one of these is set, the VM clock stands, and no device touches guest memory. */
 enum { HOLD_CLOCK = HOLD_START | HOLD_USER | HOLD_GDB };
 
 /* What the main thread is asked to look at. */
@@ -43,6 +43,7 @@ enum {
 	CTL_SERIAL = 1 << 5,
 	CTL_FAIL = 1 << 6,
 	CTL_A20 = 1 << 7,
+	CTL_LINES = 1 << 8,
 };
 
 /* One exit, as it was copied out of the run page. */

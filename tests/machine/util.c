@@ -106,7 +106,14 @@ struct ram *test_ram(unsigned mib)
 	return ram;
 }
 
-struct machine *machine_new(unsigned mib, unsigned cpus, bool debug_exit)
+static void log_lines(void *opaque)
+{
+	struct wires_log *log = opaque;
+
+	atomic_fetch_add(&log->lines, 1);
+}
+
+struct machine *machine_with(unsigned mib, const struct board_config *of)
 {
 	struct machine *m = calloc(1, sizeof(*m));
 	struct error err = { 0 };
@@ -119,14 +126,20 @@ struct machine *machine_new(unsigned mib, unsigned cpus, bool debug_exit)
 	config = (struct board_config){
 		.ram = m->ram,
 		.clock = &m->clock,
-		.cpus = cpus,
-		.debug_exit = debug_exit,
+		.cpus = of->cpus,
+		.debug_exit = of->debug_exit,
+		.rng = of->rng,
 		.serial = { put_serial, &m->log },
 		.debugcon = { put_debugcon, &m->log },
-		.wires = { log_msi, log_routes, log_extint, log_nmi, log_smi, log_a20, log_event, log_timer, &m->log },
+		.wires = { log_msi, log_routes, log_extint, log_nmi, log_smi, log_a20, log_event, log_timer, NULL, log_lines, &m->log },
 	};
 	assert_int_equal(board_create(&config, &m->board, &err), 0);
 	return m;
+}
+
+struct machine *machine_new(unsigned mib, unsigned cpus, bool debug_exit)
+{
+	return machine_with(mib, &(struct board_config){ .cpus = cpus, .debug_exit = debug_exit });
 }
 
 void machine_free(struct machine *m)

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <stdatomic.h>
 
 #include "host/error.h"
 #include "machine/machine.h"
@@ -29,6 +30,7 @@ struct wires_log {
 	enum board_event event;
 	unsigned code;
 	uint64_t timer_ns;
+	_Atomic unsigned lines; /* lines_later */
 	char serial[256], debugcon[64];
 	unsigned serial_len, debugcon_len;
 };
@@ -42,6 +44,8 @@ struct machine {
 
 /* A board with @mib MiB; its clock is paused at 0 and moves by machine_advance alone. */
 struct machine *machine_new(unsigned mib, unsigned cpus, bool debug_exit);
+/* The same with the choices of @of: cpus, debug_exit, rng. */
+struct machine *machine_with(unsigned mib, const struct board_config *of);
 void machine_free(struct machine *m);
 void machine_advance(struct machine *m, uint64_t ns); /* and runs timers that are due */
 
