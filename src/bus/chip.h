@@ -22,7 +22,7 @@
 
 struct chip_ops {
 	const struct state_class *state; /* of the chip's struct; NULL if it has none */
-	void (*reset)(void *chip);	 /* as after power-on */
+	void (*reset)(void *chip);	 /* as after power-on; may be NULL */
 	/*
 	 * @region is the chip's own number for one of its windows (0 when it has one), @offset is
 	 * relative to it, @size is 1, 2, 4 or 8. A narrow register read wide gives what the chip

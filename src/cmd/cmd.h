@@ -32,6 +32,13 @@ enum option_kind {
 	OPTION_STRING, /* sets the const char * at offset to the argument (no copy) */
 	OPTION_SIZE,   /* sets the uint64_t at offset to a size such as 512M */
 	OPTION_NUMBER, /* sets the unsigned at offset */
+	OPTION_LIST,   /* adds the argument to the struct option_list at offset (no copy) */
+};
+
+enum { OPTION_LIST_MAX = 32 };
+struct option_list {
+	const char *item[OPTION_LIST_MAX];
+	unsigned count;
 };
 
 struct option_spec {

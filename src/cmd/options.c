@@ -96,6 +96,15 @@ static int set_number(const struct option_spec *o, const char *value, unsigned *
 	return 0;
 }
 
+static int add_item(const struct option_spec *o, const char *value, struct option_list *to, struct error *err)
+{
+	if (to->count == OPTION_LIST_MAX)
+		return error_set(err, -EINVAL, STATUS_USAGE, "cannot take another --%s", "%s", "leave some out", o->name,
+				 "there are as many as there can be");
+	to->item[to->count++] = value;
+	return 0;
+}
+
 static int set_option(const struct option_spec *o, const char *value, void *to, struct error *err)
 {
 	void *at = (char *)to + o->offset;
@@ -103,6 +112,7 @@ static int set_option(const struct option_spec *o, const char *value, void *to, 
 	switch (o->kind) {
 	case OPTION_FLAG: *(bool *)at = true; return 0;
 	case OPTION_STRING: *(const char **)at = value; return 0;
+	case OPTION_LIST: return add_item(o, value, at, err);
 	case OPTION_SIZE: return set_size(o, value, at, err);
 	default: return set_number(o, value, at, err);
 	}

@@ -4,6 +4,7 @@
  * it ended to the exit status.
  */
 #include "cmd/cmd.h"
+#include "cmd/devices.h"
 #include "cmd/keys.h"
 #include "cmd/serial.h"
 #include "cmd/terminal.h"
@@ -22,6 +23,7 @@
 
 struct run_options {
 	const char *name, *engine, *cpu, *kernel, *initrd, *cmdline, *serial, *trace, *gdb;
+	struct option_list disk, net, publish;
 	unsigned cpus;
 	uint64_t mem;
 	bool debug_exit, test_device, rng, no_reboot, counters;
@@ -29,6 +31,7 @@ struct run_options {
 
 #define STRING(name, arg, member, help)                                                            \
 	{ name, arg, help, OPTION_STRING, offsetof(struct run_options, member), 0, 0 }
+#define LIST(name, arg, member, help) { name, arg, help, OPTION_LIST, offsetof(struct run_options, member), 0, 0 }
 #define FLAG(name, member, help) { name, NULL, help, OPTION_FLAG, offsetof(struct run_options, member), 0, 0 }
 
 static const struct option_spec run_table[] = {
@@ -46,6 +49,12 @@ static const struct option_spec run_table[] = {
 	STRING("initrd", "FILE", initrd, "its initial RAM disk; for Multiboot its modules: \"FILE ARGUMENTS,FILE ...\""),
 	STRING("cmdline", "TEXT", cmdline, "its command line (default console=ttyS0)"),
 	STRING("serial", "WHERE", serial, "the serial port: stdio (the default), file:PATH or none"),
+	LIST("disk", "PATH[,...]", disk,
+	     "a disk: a raw image, a block device or an ISO image; then format=raw, readonly, "
+	     "serial=TEXT, size=SIZE (grow a raw file), cache=writethrough, iops=N, bps=SIZE"),
+	LIST("net", "KIND[,...]", net,
+	     "a network: user (NAT, without root), tap[=NAME][,bridge=BR], none; then mac=ADDRESS, pcap=FILE"),
+	LIST("publish", "[ADDR:]HOST:GUEST[/udp]", publish, "a port of the host's, 127.0.0.1 without ADDR, that is the guest's (--net user)"),
 	FLAG("debug-exit", debug_exit, "a byte v written to port 0xf4 ends the run with status (v << 1) | 1"),
 	FLAG("rng", rng, "add a virtio entropy device"),
 	FLAG("test-device", test_device, "add the device of test suites: ports 0xe0 to 0xe7, interrupt lines at 0x2000"),
@@ -338,7 +347,7 @@ static int read_options(int argc, char **argv, struct run_options *o, struct def
 	return ret;
 }
 
-static int build_vm(struct run *run, const struct run_options *o, struct error *err)
+static int build_vm(struct run *run, const struct run_options *o, const struct devices *devices, struct error *err)
 {
 	struct vm_config config = {
 		.name = o->name,
@@ -352,6 +361,10 @@ static int build_vm(struct run *run, const struct run_options *o, struct error *
 		.debug_exit = o->debug_exit,
 		.test_device = o->test_device,
 		.rng = o->rng,
+		.disk = devices->disk,
+		.disks = devices->disks,
+		.net = devices->net,
+		.nets = devices->nets,
 		.no_reboot = o->no_reboot,
 		.gdb = o->gdb,
 	};
@@ -381,9 +394,18 @@ static int build_vm(struct run *run, const struct run_options *o, struct error *
 static int run_vm(struct run *run, const struct run_options *o, struct error *err)
 {
 	struct vm_result result;
+	struct devices *devices = malloc(sizeof(*devices)); /* some hundred KB */
 	int ret;
 
-	ret = build_vm(run, o, err);
+	if (!devices) {
+		error_set(err, -ENOMEM, STATUS_HOST, "cannot make a VM", "%s", "end other programs", "the host has no memory left");
+		return (int)err->status;
+	}
+	ret = devices_parse(&o->disk, &o->net, &o->publish, o->name, devices, err);
+	if (!ret)
+		ret = build_vm(run, o, devices, err);
+	devices_free(devices);
+	free(devices);
 	if (!ret)
 		ret = start_input(run, o, err);
 	if (ret && err->status == STATUS_OK)

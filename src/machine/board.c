@@ -372,6 +372,11 @@ static int board_cards(struct board *b, struct error *err)
 	const struct cards_config config = {
 		.ram = b->config.ram,
 		.rng = b->config.rng,
+		.cpus = b->config.cpus,
+		.disk = b->config.disk,
+		.disks = b->config.disks,
+		.net = b->config.net,
+		.nets = b->config.nets,
 		.wires = { .msi = w->msi, .doorbell = w->doorbell, .lines_later = w->lines_later, .opaque = w->opaque, .lock = &b->lock },
 	};
 	int ret = cards_create(&config, &b->pci, &b->cards, err);
@@ -465,7 +470,8 @@ void board_reset(struct board *b)
 {
 	pthread_mutex_lock(&b->lock);
 	for (unsigned i = 0; i < b->parts; i++)
-		b->part[i].ops->reset(b->part[i].chip);
+		if (b->part[i].ops->reset)
+			b->part[i].ops->reset(b->part[i].chip);
 	board_firmware(b);
 	pthread_mutex_unlock(&b->lock);
 }

@@ -8,10 +8,13 @@
 #include "machine/cards.h"
 
 #include "host/io_thread.h"
+#include "virtio/blk.h"
+#include "virtio/net.h"
 #include "virtio/pci.h"
 #include "virtio/rng.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,7 +26,10 @@ struct card {
 	struct virtio_device *dev;
 	struct io_thread *io;
 	void *model;
-	void (*destroy)(void *model); /* the I/O thread has ended */
+	const struct chip_ops *model_ops; /* or NULL: it has no state of its own */
+	void (*destroy)(void *model);	  /* the I/O thread has ended */
+	struct disk *disk;		  /* or NULL */
+	struct net_port *port;		  /* or NULL */
 	unsigned slot;
 };
 
@@ -79,6 +85,8 @@ static void card_free(struct card *card)
 	}
 	if (card->model)
 		card->destroy(card->model);
+	disk_close(card->disk);
+	net_close(card->port);
 	io_thread_destroy(card->io);
 	free(card);
 }
@@ -114,43 +122,125 @@ static int card_plug(struct card *card, struct pci *pci, struct virtio_device *d
 	return ret;
 }
 
+static int no_room(struct error *err, int ret, const char *what)
+{
+	return error_set(err, ret, STATUS_HOST, "cannot make the %s", "%s",
+			 "end other programs, or raise the limit of open files (ulimit -n)", what, strerror(-ret));
+}
+
 static void destroy_rng(void *model)
 {
 	virtio_rng_destroy(model);
 }
 
-static int add_rng(struct cards *cards, struct ram *ram, struct pci *pci)
+static int add_rng(struct cards *cards, const struct cards_config *config, struct pci *pci, struct error *err)
 {
 	struct card *card = card_new(cards, "rng", CARD_SLOT_RNG);
 	struct virtio_rng *rng;
-	int ret;
+	int ret = card ? virtio_rng_create(config->ram, io_thread_loop(card->io), &rng) : -ENOMEM;
 
-	if (!card)
-		return -ENOMEM;
-	ret = virtio_rng_create(ram, io_thread_loop(card->io), &rng);
 	if (!ret) {
 		card->model = rng;
 		card->destroy = destroy_rng;
 		ret = card_plug(card, pci, &rng->dev);
 	}
-	if (ret)
+	if (!ret)
+		return 0;
+	if (card)
 		card_free(card);
-	return ret;
+	return no_room(err, ret, "entropy device");
+}
+
+static void destroy_blk(void *model)
+{
+	virtio_blk_destroy(model);
+}
+
+static int add_disk(struct cards *cards, const struct cards_config *config, unsigned n, struct pci *pci, struct error *err)
+{
+	const struct card_disk *of = &config->disk[n];
+	struct virtio_blk *blk;
+	struct card *card;
+	char name[16];
+	int ret;
+
+	snprintf(name, sizeof(name), "disk%u", n);
+	card = card_new(cards, name, CARD_SLOT_DISK + n);
+	if (!card)
+		return no_room(err, -ENOMEM, "disk");
+	ret = disk_open(&of->disk, io_thread_loop(card->io), &card->disk, err);
+	if (ret) {
+		card_free(card);
+		return ret;
+	}
+	ret = virtio_blk_create(config->ram, io_thread_loop(card->io), card->disk, of->serial, config->cpus < 4 ? config->cpus : 4, &blk);
+	if (!ret) {
+		card->model = blk;
+		card->model_ops = &virtio_blk_ops;
+		card->destroy = destroy_blk;
+		ret = card_plug(card, pci, virtio_blk_device(blk));
+	}
+	if (!ret)
+		return 0;
+	card_free(card);
+	return no_room(err, ret, "disk");
+}
+
+static void destroy_net(void *model)
+{
+	virtio_net_destroy(model);
+}
+
+static int add_net(struct cards *cards, const struct cards_config *config, unsigned n, struct pci *pci, struct error *err)
+{
+	const struct net_config *of = &config->net[n];
+	struct virtio_net *net;
+	struct card *card;
+	char name[16];
+	int ret;
+
+	snprintf(name, sizeof(name), "net%u", n);
+	card = card_new(cards, name, CARD_SLOT_NET + n);
+	if (!card)
+		return no_room(err, -ENOMEM, "network device");
+	ret = virtio_net_create(config->ram, io_thread_loop(card->io), of->mac, 1, &net);
+	if (ret) {
+		card_free(card);
+		return no_room(err, ret, "network device");
+	}
+	card->model = net;
+	card->model_ops = &virtio_net_ops;
+	card->destroy = destroy_net;
+	ret = net_open(of, io_thread_loop(card->io), &virtio_net_port_ops, net, &card->port, err);
+	if (ret) {
+		card_free(card);
+		return ret;
+	}
+	virtio_net_plug(net, card->port);
+	ret = card_plug(card, pci, virtio_net_device(net));
+	if (!ret)
+		return 0;
+	card_free(card);
+	return no_room(err, ret, "network device");
 }
 
 int cards_create(const struct cards_config *config, struct pci *pci, struct cards **out, struct error *err)
 {
 	struct cards *cards = calloc(1, sizeof(*cards));
-	int ret = cards ? 0 : -ENOMEM;
+	int ret = 0;
 
-	if (cards)
-		cards->wires = config->wires;
-	if (!ret && config->rng)
-		ret = add_rng(cards, config->ram, pci);
+	if (!cards)
+		return no_room(err, -ENOMEM, "cards");
+	cards->wires = config->wires;
+	if (config->rng)
+		ret = add_rng(cards, config, pci, err);
+	for (unsigned i = 0; i < config->nets && !ret; i++)
+		ret = add_net(cards, config, i, pci, err);
+	for (unsigned i = 0; i < config->disks && !ret; i++)
+		ret = add_disk(cards, config, i, pci, err);
 	if (ret) {
 		cards_destroy(cards);
-		return error_set(err, ret, STATUS_HOST, "cannot make the entropy device", "%s",
-				 "end other programs, or raise the limit of open files (ulimit -n)", strerror(-ret));
+		return ret;
 	}
 	*out = cards;
 	return 0;
@@ -172,6 +262,8 @@ void cards_destroy(struct cards *cards)
 {
 	if (!cards)
 		return;
+	/* What the guest has asked for is done. */
+	cards_pause(cards);
 	for (unsigned i = 0; i < cards->count; i++)
 		io_thread_stop(cards->card[i]->io);
 	for (unsigned i = 0; i < cards->count; i++)
@@ -189,6 +281,8 @@ void cards_parts(struct cards *cards, void (*part)(void *opaque, const struct ch
 		part(opaque, &pci_device_ops, &card->pci.pci, card->slot);
 		part(opaque, &virtio_pci_ops, &card->pci, card->slot);
 		part(opaque, &virtio_device_ops, card->dev, card->slot);
+		if (card->model_ops)
+			part(opaque, card->model_ops, card->model, card->slot);
 	}
 }
 

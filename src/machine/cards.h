@@ -11,14 +11,22 @@
 #ifndef SUBRING_MACHINE_CARDS_H
 #define SUBRING_MACHINE_CARDS_H
 
+#include "block/block.h"
 #include "bus/pci.h"
 #include "engine/engine.h"
 #include "host/error.h"
 #include "mem/mem.h"
+#include "net/net.h"
 
 #include <pthread.h>
 
-enum { CARD_SLOT_RNG = 1 };
+enum { CARD_SLOT_RNG = 1, CARD_SLOT_NET = 2, CARD_SLOT_DISK = 10, CARD_NETS_MAX = 8, CARD_DISKS_MAX = 20 };
+
+/* What is in a drive, and the serial number that its label bears (at most VIRTIO_BLK_SERIAL bytes; "": none). */
+struct card_disk {
+	struct disk_config disk;
+	const char *serial;
+};
 
 /* What cards need of the board. All may be called by any thread. */
 struct card_wires {
@@ -33,6 +41,11 @@ struct card_wires {
 struct cards_config {
 	struct ram *ram;
 	bool rng; /* an entropy device */
+	unsigned cpus;
+	const struct card_disk *disk;
+	unsigned disks; /* at most CARD_DISKS_MAX */
+	const struct net_config *net;
+	unsigned nets; /* at most CARD_NETS_MAX */
 	struct card_wires wires;
 };
 

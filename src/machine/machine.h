@@ -18,6 +18,7 @@
 #include "engine/engine.h"
 #include "host/error.h"
 #include "bus/bus.h"
+#include "machine/cards.h"
 #include "mem/mem.h"
 
 #include <pthread.h>
@@ -67,6 +68,10 @@ struct board_config {
 	unsigned cpus;
 	bool debug_exit, test_device;
 	bool rng;		     /* a virtio entropy device */
+	const struct card_disk *disk; /* disks and net: read by board_create alone */
+	unsigned disks;
+	const struct net_config *net;
+	unsigned nets;
 	struct chip_stream serial;   /* output of COM1 */
 	struct chip_stream debugcon; /* port 0x402 */
 	struct board_wires wires;

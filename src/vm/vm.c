@@ -184,6 +184,10 @@ static int create_board(struct vm *vm, const struct vm_config *config, struct er
 		.debug_exit = config->debug_exit,
 		.test_device = config->test_device,
 		.rng = config->rng,
+		.disk = config->disk,
+		.disks = config->disks,
+		.net = config->net,
+		.nets = config->nets,
 		.serial = config->serial,
 		.debugcon = config->debugcon,
 		.wires = {

@@ -22,6 +22,7 @@
 #include "bus/chip.h"
 #include "host/error.h"
 #include "host/loop.h"
+#include "machine/cards.h"
 #include "state/state.h"
 
 #include <stdbool.h>
@@ -43,6 +44,10 @@ struct vm_config {
 	const char *cmdline;
 	bool debug_exit, test_device;
 	bool rng;	    /* an entropy device */
+	const struct card_disk *disk; /* disks and net: their strings are read by vm_create alone */
+	unsigned disks;
+	const struct net_config *net;
+	unsigned nets;
 	bool no_reboot;	    /* a reset ends the run instead */
 	const char *gdb;    /* address for a debugger, or NULL; the VM then starts stopped */
 	/*
