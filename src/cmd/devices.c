@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * --disk PATH[,format=raw][,readonly][,serial=TEXT][,size=SIZE][,cache=writeback|writethrough][,iops=N][,bps=SIZE]
+ * --disk PATH[,format=raw|qcow2][,readonly][,snapshot][,serial=TEXT][,size=SIZE][,cache=writeback|writethrough][,iops=N][,bps=SIZE]
  * and the lists of --net and --publish (net/config.c reads each word). A comma in a path is written twice.
  */
 #include "cmd/devices.h"
@@ -58,9 +58,11 @@ static int disk_item(struct card_disk *d, const char *item, struct error *err)
 
 	if (!strcmp(item, "readonly")) {
 		d->disk.readonly = true;
+	} else if (!strcmp(item, "snapshot")) {
+		d->disk.overlay = true;
 	} else if ((v = value_of(item, "format"))) {
-		if (strcmp(v, "raw"))
-			return bad_disk(err, path, item, "there is no such format here", "write format=raw");
+		if (strcmp(v, "raw") && strcmp(v, "qcow2"))
+			return bad_disk(err, path, item, "there is no such format here", "write format=raw or format=qcow2");
 		d->disk.format = v;
 	} else if ((v = value_of(item, "serial"))) {
 		if (strlen(v) > VIRTIO_BLK_SERIAL)
@@ -80,7 +82,7 @@ static int disk_item(struct card_disk *d, const char *item, struct error *err)
 		if (!parse_size(v, &d->disk.limits.bytes))
 			return bad_disk(err, path, item, "that is no number of bytes a second", "write one such as bps=100M");
 	} else {
-		return bad_disk(err, path, item, "it is not known", "write format=, readonly, serial=, size=, cache=, iops= or bps=");
+		return bad_disk(err, path, item, "it is not known", "write format=, readonly, snapshot, serial=, size=, cache=, iops= or bps=");
 	}
 	return 0;
 }

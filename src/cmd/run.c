@@ -50,10 +50,11 @@ static const struct option_spec run_table[] = {
 	STRING("cmdline", "TEXT", cmdline, "its command line (default console=ttyS0)"),
 	STRING("serial", "WHERE", serial, "the serial port: stdio (the default), file:PATH or none"),
 	LIST("disk", "PATH[,...]", disk,
-	     "a disk: a raw image, a block device or an ISO image; then format=raw, readonly, "
+	     "a disk: a raw or qcow2 image, a block device or an ISO image; then format=raw|qcow2, readonly, snapshot (what is written is "
+	     "forgotten), "
 	     "serial=TEXT, size=SIZE (grow a raw file), cache=writethrough, iops=N, bps=SIZE"),
 	LIST("net", "KIND[,...]", net,
-	     "a network: user (NAT, without root), tap[=NAME][,bridge=BR], none; then mac=ADDRESS, pcap=FILE"),
+	     "a network: user (NAT, without root), tap[=NAME][,bridge=BR], switch=NAME (with other VMs), none; then mac=ADDRESS, pcap=FILE"),
 	LIST("publish", "[ADDR:]HOST:GUEST[/udp]", publish, "a port of the host's, 127.0.0.1 without ADDR, that is the guest's (--net user)"),
 	FLAG("debug-exit", debug_exit, "a byte v written to port 0xf4 ends the run with status (v << 1) | 1"),
 	FLAG("rng", rng, "add a virtio entropy device"),

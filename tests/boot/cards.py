@@ -8,6 +8,7 @@ $SUBRING, and `make test-guest` puts kernel and drivers under $GUESTS. Prints TA
 import glob
 import hashlib
 import http.server
+import json
 import os
 import random
 import socket
@@ -131,6 +132,44 @@ def case_files():
                                     text=True, check=False, timeout=30)
             first.text()
         yield "a disk that another VM writes to is refused", None if second.returncode and disk in second.stderr else second.stderr
+
+
+def case_qcow2():
+    with tempfile.TemporaryDirectory() as tmp:
+        base, disk, raw = (os.path.join(tmp, name) for name in ("base.raw", "disk.qcow2", "again.raw"))
+        with open(base, "wb") as f:
+            f.write(random.randbytes(9 * MIB))
+        before = sha(base)
+        subprocess.run([SUBRING, "disk", "create", disk, "--backing", base, "--backing-format", "raw"], check=True, timeout=60)
+        for options, stays in ((",snapshot", True), ("", False)):
+            with Guest("disk", ["--disk", disk + options], cpus=2) as guest:
+                text = guest.text()
+            got = lines(text, "disk")
+            subprocess.run([SUBRING, "disk", "convert", disk, "--output", raw, "--output-format", "raw"], check=True, timeout=60)
+            yield f"qcow2{options}: what its backing file has is read", None if got[-2].startswith(before) else tail(text)
+            want = before if stays else got[-1].split()[0]
+            yield f"qcow2{options}: what the guest wrote is {'forgotten' if stays else 'there'}", None if sha(raw) == want else tail(text)
+            os.unlink(raw)
+        yield "the backing file is as it was", None if sha(base) == before else "it changed"
+        p = subprocess.run([SUBRING, "disk", "check", disk], capture_output=True, text=True, check=False, timeout=60)
+        yield "the image is sound", None if p.returncode == 0 else p.stdout + p.stderr
+
+
+def case_switch():
+    """Two VMs on a switch: one serves, the other asks."""
+    with tempfile.TemporaryDirectory() as runtime:
+        os.environ["XDG_RUNTIME_DIR"] = runtime
+        net = ["--net", "switch=cards"]
+        with Guest("neighbour", ["--name", "one", *net], cmdline="subring.ip=10.9.0.1 subring.peer=10.9.0.2") as one, \
+                Guest("neighbour", ["--name", "two", *net], cmdline="subring.ip=10.9.0.2 subring.peer=10.9.0.1") as two:
+            end, ports = time.monotonic() + 30, 0
+            while ports != 2 and time.monotonic() < end:
+                p = subprocess.run([SUBRING, "net", "show", "cards", "--json"], capture_output=True, text=True, check=False, timeout=30)
+                ports = len(json.loads(p.stdout)["ports"]) if p.returncode == 0 else 0
+            yield "the switch has two ports", None if ports == 2 else f"{ports}"
+            for guest, peer in ((one, "two"), (two, "one")):
+                text = guest.text()
+                yield f"{peer} answers", None if "5 packets received" in (part(text, "neighbour") or "") else tail(text)
 
 
 class Words(http.server.BaseHTTPRequestHandler):

@@ -410,6 +410,7 @@ int board_create(const struct board_config *config, struct board **out, struct e
 
 void board_destroy(struct board *board)
 {
+	fake.devices_stand = false;
 	free(board);
 }
 
@@ -518,13 +519,34 @@ void board_serial_output_ready(struct board *board)
 	pthread_mutex_unlock(&board->lock);
 }
 
+/* These do not nest. */
+void board_pause(struct board *board)
+{
+	if (atomic_exchange(&fake.devices_stand, true))
+		fake.devices_wrong = true;
+}
+
+void board_resume(struct board *board)
+{
+	if (!atomic_exchange(&fake.devices_stand, false))
+		fake.devices_wrong = true;
+}
+
+void board_lines(struct board *board)
+{
+}
+
 void board_save(struct board *board, struct state_writer *w)
 {
+	if (!fake.devices_stand)
+		fake.devices_wrong = true;
 	state_save(w, &board_class, 0, board);
 }
 
 int board_load(struct board *board, struct state_reader *r)
 {
+	if (!fake.devices_stand)
+		fake.devices_wrong = true;
 	return state_load(r, &board_class, 0, board);
 }
 
@@ -535,6 +557,8 @@ bool board_a20(struct board *board)
 
 int board_map_a20(struct ram *ram, bool open)
 {
+	if (!fake.devices_stand)
+		fake.devices_wrong = true;
 	if (!open && !fake.a20_mapped_closed && fake.a20_was_closed)
 		fake.saved_open = true;
 	fake.a20_was_closed |= !open;

@@ -81,6 +81,8 @@ struct fake {
 	_Atomic unsigned slots_changes;
 	_Atomic bool a20_mapped_closed; /* as board_map_a20 was last asked for */
 	bool a20_was_closed, booted_open, saved_open;	/* so at the last boot; at some moment when it was asked again, being closed */
+	_Atomic bool devices_stand; /* board_pause */
+	_Atomic bool devices_wrong; /* that was nested; or board_save, board_load or board_map_a20 came without */
 	_Atomic unsigned boots, resets, timers, routes, clock_changes, eois;
 	/* accesses that reached the board, in order */
 	pthread_mutex_t lock;

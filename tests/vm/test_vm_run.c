@@ -93,6 +93,7 @@ static int teardown(void **state)
 {
 	vm_destroy(vm);
 	vm = NULL;
+	assert_false(fake.devices_wrong);
 	return 0;
 }
 
@@ -417,8 +418,10 @@ static void a_paused_vm_and_its_clock_stand_still(void **state)
 	start();
 	for (int i = 0; i < 5000 && !fake_logged(0x80); i++)
 		usleep(1000);
+	assert_false(fake.devices_stand);
 	assert_int_equal(vm_pause(vm), 0);
 	assert_true(vm_paused(vm));
+	assert_true(fake.devices_stand);
 	before = vm_clock_tsc(fake.config->clock);
 	logged = fake.log_count;
 	changes = fake.clock_changes;
@@ -427,6 +430,7 @@ static void a_paused_vm_and_its_clock_stand_still(void **state)
 	assert_int_equal(fake.log_count, logged);
 	assert_int_equal(vm_resume(vm), 0);
 	assert_false(vm_paused(vm));
+	assert_false(fake.devices_stand);
 	usleep(20000);
 	assert_true(vm_clock_tsc(fake.config->clock) > before);
 	assert_int_equal(fake.clock_changes, changes + 1);

@@ -56,6 +56,7 @@ static int teardown(void **state)
 	}
 	vm_destroy(vm);
 	vm = NULL;
+	assert_false(fake.devices_wrong);
 	return 0;
 }
 
