@@ -302,6 +302,9 @@ static bool spans_limit(const struct dt_case *c, const struct insn *in)
 		if (opcode_table[in->row].opnd[0].size == SIZE_XSAVE && !segment_inside(&c->seg[in->seg], c->ea_offset, size) &&
 		    segment_inside(&c->seg[in->seg], c->ea_offset, 576))
 			return true;
+		/* the header may be refused before the end is looked at */
+		if (in->id == INSN_ID_XRSTOR && !segment_inside(&c->seg[in->seg], c->ea_offset, size) && segment_inside(&c->seg[in->seg], c->ea_offset, 1))
+			return true;
 	}
 	if (in->id == INSN_ID_FNSAVE || in->id == INSN_ID_FRSTOR || in->id == INSN_ID_FNSTENV || in->id == INSN_ID_FLDENV)
 		size = 108;
