@@ -90,7 +90,8 @@ static struct board *new_board(struct rig *r)
 		.test_device = true,
 		.serial = { put, NULL },
 		.debugcon = { put, NULL },
-		.wires = { on_msi, on_routes, on_extint, on_nmi, on_smi, on_a20, on_event, on_timer, &r->timer_ns },
+		.wires = { .msi = on_msi, .routes = on_routes, .extint = on_extint, .nmi = on_nmi, .smi = on_smi, .a20 = on_a20,
+			   .event = on_event, .timer = on_timer, .opaque = &r->timer_ns },
 	};
 	struct board *b;
 	struct error err;
