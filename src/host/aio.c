@@ -430,8 +430,15 @@ bool aio_wait(struct aio *aio)
 		struct pollfd wait = {.fd = aio->event, .events = POLLIN};
 		eventfd_t n;
 
+		/* From done, what was just submitted is still gathered: see reap. */
+		if (aio->uring) {
+			ring_fill(aio);
+			ring_submit(aio);
+		}
 		if (reap(aio))
 			return true;
+		if (aio->unsubmitted || (aio->uring && io_uring_cq_ready(&aio->ring)))
+			continue;
 		if (poll(&wait, 1, -1) > 0)
 			eventfd_read(aio->event, &n);
 	}
