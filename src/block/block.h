@@ -56,7 +56,6 @@ struct block_request {
 	struct block_part part; /* the first piece, or the only one */
 	unsigned parts;
 	int error;
-	bool limited;
 };
 
 enum disk_cache {
@@ -88,7 +87,6 @@ struct disk_info {
 	bool readonly;
 	bool can_discard; /* BLOCK_DISCARD does something; it always succeeds where it can be asked for */
 	uint64_t discard_granularity;
-	bool rotational;
 };
 
 /*
@@ -97,7 +95,8 @@ struct disk_info {
  */
 int disk_open(const struct disk_config *config, struct loop *loop, struct disk **out, struct error *err);
 
-/* Drains, writes the metadata that is left, and syncs. On the loop's thread, or when that has ended. NULL is fine. */
+/* Drains, writes the metadata that is left, and syncs. On the loop's thread, or when that has ended, but
+ * before the loop is destroyed. NULL is fine. */
 void disk_close(struct disk *d);
 
 const struct disk_info *disk_info(const struct disk *d);

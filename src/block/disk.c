@@ -160,6 +160,8 @@ static bool is_quick(struct disk *d, const struct block_request *r)
 		return !d->img->ops->dirty(d->img);
 	if (r->op != BLOCK_READ && r->op != BLOCK_WRITE)
 		return false;
+	if (r->op == BLOCK_WRITE && image_is_guarded(d->img, r->offset))
+		return false;
 	if (r->op == BLOCK_WRITE && !d->img->independent && wants_sync(d, r) && d->img->ops->dirty(d->img))
 		return false;
 	while (at < r->bytes) {
@@ -388,8 +390,6 @@ void disk_submit(struct disk *d, struct block_request *r)
 
 	r->disk = d;
 	d->unfinished++;
-	if (!ret && r->op == BLOCK_WRITE)
-		ret = image_write_allowed(d->img, r->offset, r->iov, r->iovs);
 	if (ret || (!r->bytes && r->op != BLOCK_FLUSH)) {
 		finish_later(d, r, ret);
 		return;

@@ -29,12 +29,20 @@ int image_error(struct error *err, int errnum, const char *verb, const char *pat
 			 "%s", verb, path, strerror(-errnum), fix);
 }
 
+enum { LOCK_TRIES = 10, LOCK_PAUSE_US = 20000 };
+
 static int lock(struct image *img, struct error *err)
 {
 	struct flock fl = {.l_type = img->readonly ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET};
 
-	if (fcntl(img->fd, F_OFD_SETLK, &fl) == 0)
-		return 0;
+	/* A process that was killed keeps its files for a moment, until the kernel has ended its I/O. */
+	for (int i = 0; i < LOCK_TRIES; i++) {
+		if (fcntl(img->fd, F_OFD_SETLK, &fl) == 0)
+			return 0;
+		if (errno != EAGAIN && errno != EACCES)
+			break;
+		usleep(LOCK_PAUSE_US);
+	}
 	if (errno == EAGAIN || errno == EACCES)
 		return error_set(err, -EBUSY, STATUS_INPUT, "cannot open the disk image %s",
 				 img->readonly ? "somebody else has it open for writing" : "somebody else has it open",
@@ -212,21 +220,42 @@ int image_read_buffer(struct image *img, uint64_t offset, void *to, size_t bytes
 	return image_read(img, offset, &iov, 1);
 }
 
-int image_write_allowed(const struct image *img, uint64_t offset, const struct iovec *iov, unsigned iovs)
+bool image_is_guarded(const struct image *img, uint64_t offset)
 {
-	char head[BLOCK_SECTOR];
+	return img->guessed && offset < BLOCK_SECTOR;
+}
 
-	if (!img->guessed || offset != 0 || iov_bytes(iov, iovs) < sizeof(head))
-		return 0;
-	iov_get(iov, iovs, 0, head, sizeof(head));
-	return qcow2_is(head, sizeof(head)) ? -EPERM : 0;
+/*
+ * A write that begins in the first sector of a disk that was only guessed to be raw. The sector is looked at in a copy, for the guest may
+ * change its memory meanwhile.
+ */
+static int write_guarded(struct image *img, const struct iovec *iov, unsigned iovs)
+{
+	size_t bytes = iov_bytes(iov, iovs), at = BLOCK_SECTOR;
+	char head[BLOCK_SECTOR];
+	struct iovec copy = {head, BLOCK_SECTOR};
+	int ret;
+
+	if (bytes < BLOCK_SECTOR)
+		return -EINVAL;
+	iov_get(iov, iovs, 0, head, BLOCK_SECTOR);
+	ret = qcow2_is(head, BLOCK_SECTOR) ? -EPERM : img->ops->write(img, 0, &copy, 1);
+	while (!ret && at < bytes) {
+		struct iovec slice[64];
+		size_t got;
+		unsigned n = iov_slice(iov, iovs, at, bytes - at, slice, 64, &got);
+
+		ret = img->ops->write(img, at, slice, n);
+		at += got;
+	}
+	return ret;
 }
 
 int image_write(struct image *img, uint64_t offset, const struct iovec *iov, unsigned iovs)
 {
-	int ret = image_write_allowed(img, offset, iov, iovs);
-
-	return ret ? ret : img->ops->write(img, offset, iov, iovs);
+	if (image_is_guarded(img, offset))
+		return offset ? -EINVAL : write_guarded(img, iov, iovs);
+	return img->ops->write(img, offset, iov, iovs);
 }
 
 int image_zero(struct image *img, uint64_t offset, uint64_t bytes, bool unmap)

@@ -50,7 +50,7 @@ struct image {
 	char *path;
 	int fd;
 	bool readonly;
-	bool guessed;	   /* raw because nothing else fits: see image_write_allowed */
+	bool guessed;	   /* raw because nothing else fits: see image_is_guarded */
 	bool independent;  /* writes, zeroes and discards need not wait for each other: the format has no metadata */
 	bool device;
 	bool can_discard;
@@ -95,9 +95,10 @@ int image_map(struct image *img, uint64_t offset, uint64_t bytes, bool may_block
 
 /*
  * A guest must not turn a disk that was only guessed to be raw into what is guessed to be qcow2 the next time, with a
- * file of the host behind it. -EPERM for a write that would.
+ * file of the host behind it: image_write fails with -EPERM where it would. What is guarded so has to go through image_write, and begins
+ * at the disk's first byte.
  */
-int image_write_allowed(const struct image *img, uint64_t offset, const struct iovec *iov, unsigned iovs);
+bool image_is_guarded(const struct image *img, uint64_t offset);
 
 /* --- formats --- */
 

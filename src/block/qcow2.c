@@ -43,13 +43,9 @@ bool qcow2_good_cluster(const struct qcow2 *q, uint64_t offset)
 
 static bool in_cache(const struct qcow2 *q, uint64_t offset, uint64_t bytes)
 {
-	for (uint64_t at = offset & ~(q->cluster - 1); at < offset + bytes; at += q->cluster) {
-		const struct table *t = q->hash[(unsigned)((at >> q->bits) * 0x9e3779b97f4a7c15ull >> 54) % QCOW2_HASH];
-
-		for (; t; t = t->hash_next)
-			if (t->offset == at)
-				return true;
-	}
+	for (uint64_t at = offset & ~(q->cluster - 1); at < offset + bytes; at += q->cluster)
+		if (table_is_cached(q, at))
+			return true;
 	return false;
 }
 

@@ -110,7 +110,6 @@ struct qcow2 {
 	uint64_t file_end; /* what is at or behind it in the file reads as zeroes */
 	uint64_t *pending; /* clusters that lose a reference after the next commit */
 	size_t pending_count, pending_room;
-	bool data_dirty; /* something was written since the last sync */
 	int failed;	 /* a sync failed: what the file has is unknown, and nothing more is written */
 
 	uint8_t *plain, *packed; /* a cluster, and its compressed form; made at first use */
@@ -150,6 +149,7 @@ int table_get(struct qcow2 *q, uint64_t offset, enum table_kind kind, bool may_b
 int table_new(struct qcow2 *q, uint64_t offset, enum table_kind kind, struct table **out); /* zeroes, all of it dirty */
 void table_dirty(struct table *t, unsigned offset, unsigned bytes);
 void table_drop(struct qcow2 *q, uint64_t offset);
+bool table_is_cached(const struct qcow2 *q, uint64_t offset);
 void tables_free(struct qcow2 *q);
 uint64_t table_entry(const struct table *t, unsigned index);
 void table_set_entry(struct table *t, unsigned index, uint64_t value);

@@ -178,7 +178,6 @@ int qcow2_write_compressed(struct image *img, uint64_t offset, const void *from)
 	ret = file_write(img->fd, host, q->packed, (size_t)bytes);
 	if (q->file_end < host + (uint64_t)bytes)
 		q->file_end = host + (uint64_t)bytes;
-	q->data_dirty = true;
 	if (!ret)
 		ret = qcow2_l2_for_write(q, offset, &t, &index);
 	if (ret)

@@ -257,6 +257,9 @@ int refs_alloc_all(struct qcow2 *q, uint64_t want, uint64_t *offset)
 {
 	uint64_t have = 0, start = 0;
 
+	/* A new refcount block lies in what it describes: so many clusters follow each other behind it, and no more. */
+	if (want >= 1ull << q->block_bits)
+		return -EFBIG;
 	/* Pieces that turn out too short are given back; the search goes on behind them. */
 	for (;;) {
 		uint64_t at, got;

@@ -329,8 +329,10 @@ int qcow2_snapshot_create(struct image *img, const char *name, struct error *err
 				 img->path);
 	more = realloc(q->snapshots, (q->snapshot_count + 1) * sizeof(*more));
 	l1 = calloc((size_t)q->l1_size + 1, 8);
-	if (more)
+	if (more) {
 		q->snapshots = more;
+		more[q->snapshot_count] = (struct qcow2_snapshot){0};
+	}
 	ret = more && l1 ? describe(q, name, &more[q->snapshot_count]) : -ENOMEM;
 	if (!ret)
 		ret = clear_copied(q);

@@ -19,7 +19,7 @@ static unsigned hash(const struct qcow2 *q, uint64_t offset)
 	return (unsigned)((offset >> q->bits) * 0x9e3779b97f4a7c15ull >> 54) % QCOW2_HASH;
 }
 
-static struct table *find(struct qcow2 *q, uint64_t offset)
+static struct table *find(const struct qcow2 *q, uint64_t offset)
 {
 	struct table *t = q->hash[hash(q, offset)];
 
@@ -187,6 +187,11 @@ void table_drop(struct qcow2 *q, uint64_t offset)
 		forget(q, t);
 }
 
+bool table_is_cached(const struct qcow2 *q, uint64_t offset)
+{
+	return find(q, offset);
+}
+
 void tables_free(struct qcow2 *q)
 {
 	while (q->newest)
@@ -240,12 +245,10 @@ int qcow2_sync(struct qcow2 *q)
 	 */
 	if (ret)
 		q->failed = -EIO;
-	else
-		q->data_dirty = false;
 	return ret;
 }
 
-static int write_tables(struct qcow2 *q, enum table_kind kind, bool *any)
+static int write_tables(struct qcow2 *q, enum table_kind kind)
 {
 	for (struct table *t = q->oldest; t; t = t->newer) {
 		int ret;
@@ -256,7 +259,6 @@ static int write_tables(struct qcow2 *q, enum table_kind kind, bool *any)
 		if (ret)
 			return ret;
 		t->dirty_from = t->dirty_to = 0;
-		q->data_dirty = *any = true;
 	}
 	return 0;
 }
@@ -274,7 +276,6 @@ int qcow2_write_entries(struct qcow2 *q, uint64_t offset, const uint64_t *entrie
 		ret = file_write(q->img->fd, offset, sector, n * 8);
 		if (ret)
 			return ret;
-		q->data_dirty = true;
 		if (q->file_end < offset + n * 8)
 			q->file_end = offset + n * 8;
 		entries += n;
@@ -311,12 +312,12 @@ bool qcow2_dirty(struct qcow2 *q)
 
 int qcow2_commit(struct qcow2 *q)
 {
-	bool l1 = q->l1_dirty_from < q->l1_dirty_to, reftable = q->ref_dirty_from < q->ref_dirty_to, wrote = false;
+	bool l1 = q->l1_dirty_from < q->l1_dirty_to, reftable = q->ref_dirty_from < q->ref_dirty_to;
 	bool l2 = any_dirty(q, TABLE_L2);
 	int ret = q->failed;
 
 	if (!ret)
-		ret = write_tables(q, TABLE_REFS, &wrote);
+		ret = write_tables(q, TABLE_REFS);
 	if (!ret && reftable) {
 		ret = qcow2_sync(q);
 		if (!ret)
@@ -326,7 +327,7 @@ int qcow2_commit(struct qcow2 *q)
 	if (!ret && (l2 || l1))
 		ret = qcow2_sync(q);
 	if (!ret)
-		ret = write_tables(q, TABLE_L2, &wrote);
+		ret = write_tables(q, TABLE_L2);
 	if (!ret && l1) {
 		if (l2)
 			ret = qcow2_sync(q);

@@ -111,7 +111,6 @@ static int write_new(struct qcow2 *q, uint64_t offset, uint64_t bytes, uint64_t 
 	bool fresh = host >= q->file_end && !q->img->device;
 	int ret;
 
-	q->data_dirty = true;
 	if (q->file_end < host + (clusters << q->bits))
 		q->file_end = host + (clusters << q->bits);
 	ret = fill(q, offset - head, host, head, fresh);
