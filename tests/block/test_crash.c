@@ -23,6 +23,7 @@ struct event {
 	enum event_kind kind;
 	uint64_t offset, bytes;
 	uint8_t *data;
+	bool dsync; /* safe by itself */
 	unsigned flush; /* FLUSHED: which */
 };
 
@@ -30,9 +31,9 @@ static struct event *events;
 static size_t event_count, event_room;
 static uint64_t seed;
 
-/* Each block of 4 KiB: which version it has, which it had at each flush, and what byte fills each version. */
+/* Each block of 4 KiB: which version it has, which one at least has to be safe now and at each flush, and what byte fills each version. */
 enum { VERSIONS = 256 };
-static unsigned version[BLOCKS], flushed[4096][BLOCKS], flushes;
+static unsigned version[BLOCKS], durable[BLOCKS], flushed[4096][BLOCKS], flushes;
 static uint8_t content[BLOCKS][VERSIONS];
 
 static uint64_t next(uint64_t below)
@@ -62,6 +63,7 @@ static ssize_t record_pwritev2(int fd, const struct iovec *iov, int iovs, off_t 
 
 		pthread_mutex_lock(&record_lock);
 		e = add_event(WRITTEN, (uint64_t)offset, (uint64_t)n);
+		e->dsync = flags & RWF_DSYNC;
 		e->data = malloc((size_t)n);
 		iov_get(iov, (unsigned)iovs, 0, e->data, (size_t)n);
 		pthread_mutex_unlock(&record_lock);
@@ -158,7 +160,7 @@ static unsigned make_crashed(const char *path, const uint8_t *start, size_t star
 			flush = events[i].flush;
 	}
 	for (size_t i = 0; i < end; i++)
-		replay(fd, &events[i], i < last_sync ? 8 : chance);
+		replay(fd, &events[i], i < last_sync || events[i].dsync ? 8 : chance);
 	close(fd);
 	return flush;
 }
@@ -207,11 +209,17 @@ static void check_crashed(const char *path, unsigned flush)
 
 /* --- what is recorded --- */
 
-static void note_flush(void)
+static void note_durable(void)
 {
 	flushes++;
-	memcpy(flushed[flushes], version, sizeof(version));
+	memcpy(flushed[flushes], durable, sizeof(durable));
 	add_event(FLUSHED, 0, 0)->flush = flushes;
+}
+
+static void note_flush(void)
+{
+	memcpy(durable, version, sizeof(version));
+	note_durable();
 }
 
 /* Writes, zeroes or discards a block. A discard reads as zeroes here, for it is of whole clusters. */
@@ -224,6 +232,12 @@ static void change_block(struct disk *d, unsigned block, bool whole_clusters)
 	assert_true(v < VERSIONS);
 	content[block][v] = op == BLOCK_WRITE ? (uint8_t)(1 + (block * 7 + v * 13) % 255) : 0;
 	memset(data, content[block][v], sizeof(data));
+	if (op != BLOCK_DISCARD && !next(8)) {
+		assert_int_equal(rig_request(d, op, BLOCK_FUA, block * 4096, data, 4096), 0);
+		durable[block] = v;
+		note_durable();
+		return;
+	}
 	assert_int_equal(rig_request(d, op, next(4) ? 0 : BLOCK_UNMAP, block * 4096, data, 4096), 0);
 }
 
@@ -264,6 +278,7 @@ static void forget(void)
 	event_count = event_room = 0;
 	flushes = 0;
 	memset(version, 0, sizeof(version));
+	memset(durable, 0, sizeof(durable));
 	memset(content, 0, sizeof(content));
 }
 
@@ -276,6 +291,7 @@ static void run(uint64_t cluster, unsigned steps, bool snapshots, uint64_t befor
 	size_t start_bytes;
 	int fd;
 
+	forget();
 	seed = with_seed;
 	unlink(path);
 	assert_int_equal(disk_tool_create(path, &(struct disk_create){.bytes = BYTES + before, .cluster = cluster}, &err), 0);
@@ -294,7 +310,6 @@ static void run(uint64_t cluster, unsigned steps, bool snapshots, uint64_t befor
 	file_calls = &unsynced;
 	for (unsigned i = 0; i < cuts; i++)
 		check_crashed(crashed, make_crashed(crashed, start, start_bytes, next(event_count + 1)));
-	forget();
 	free(path);
 	free(crashed);
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Raw disks, and what all disks have in common, each case with io_uring and with threads. */
+#include "block/disk_tool.h"
 #include "disk_rig.h"
 
 #include <errno.h>
@@ -234,12 +235,17 @@ static void a_disk_that_was_closed_can_be_opened_at_once(void **state)
 static void a_disk_that_was_guessed_to_be_raw_cannot_become_qcow2(void **state)
 {
 	struct disk *d = rig_open(&(struct disk_config){.path = rig_file("disk", MIB, 0)});
-	char data[1024] = "QFI\xfb";
+	char data[2048] = "QFI\xfb";
 
 	assert_int_equal(rig_write(d, 0, data, sizeof(data)), -EPERM);
-	rig_assert_filled(d, 0, 1024, 0);
+	rig_assert_filled(d, 0, 2048, 0);
 	assert_int_equal(rig_write(d, 512, data, 512), 0);
+	memset(data, 'x', sizeof(data));
+	assert_int_equal(rig_write(d, 0, data, sizeof(data)), 0);
+	rig_assert_filled(d, 0, 2048, 'x');
+	assert_int_equal(rig_write(d, 0, data, 512), 0);
 	disk_close(d);
+	memcpy(data, "QFI\xfb", 4);
 	d = open_kind(rig_file("disk", MIB, 0), 0);
 	assert_int_equal(rig_write(d, 0, data, sizeof(data)), 0);
 	disk_close(d);
@@ -383,41 +389,60 @@ static void a_block_device_is_a_disk(void **state)
 	close(loop);
 }
 
-/* What was flushed is there after SIGKILL: the data is in the host's page cache at the least. */
+/* Writes, flushes, says so on @ready, and goes on writing until it is killed. */
+static void write_until_killed(const char *path, int ready)
+{
+	char data[4096];
+	struct disk *d;
+
+	if (loop_create(&rig_loop))
+		_exit(1);
+	d = rig_open(&(struct disk_config){.path = path});
+	memset(data, 'k', sizeof(data));
+	for (unsigned i = 0; i < 40; i++)
+		if (rig_write(d, i * 8192, data, sizeof(data)))
+			_exit(1);
+	if (rig_flush(d) || write(ready, "x", 1) != 1)
+		_exit(1);
+	for (unsigned i = 0;; i++)
+		if (rig_write(d, MIB / 2 + i % 100 * 4096, data, sizeof(data)) || (i % 7 == 0 && rig_flush(d)))
+			_exit(1);
+}
+
+/* What was flushed is there after SIGKILL, and the lock is not. */
 static void what_was_flushed_survives_a_kill(void **state)
 {
-	const char *path = rig_file("disk", MIB, 0);
-	int ready[2];
-	pid_t pid;
-	char c;
-
-	assert_int_equal(pipe(ready), 0);
-	pid = fork();
-	if (!pid) {
-		struct loop *loop;
+	for (unsigned i = 0; i < 20; i++) {
+		const char *path = rig_path("disk");
+		struct disk_create create = {.format = i & 1 ? "raw" : "qcow2", .bytes = MIB, .cluster = i & 1 ? 0 : 4096};
+		struct disk_check check;
+		struct error err;
 		struct disk *d;
-		char data[4096];
+		int ready[2];
+		pid_t pid;
+		char c;
 
-		memset(data, 'k', sizeof(data));
-		if (loop_create(&loop))
-			_exit(1);
-		rig_loop = loop;
+		unlink(path);
+		assert_int_equal(disk_tool_create(path, &create, &err), 0);
+		assert_int_equal(pipe(ready), 0);
+		pid = fork();
+		if (!pid)
+			write_until_killed(path, ready[1]);
+		close(ready[1]);
+		assert_int_equal(read(ready[0], &c, 1), 1);
+		usleep(i * 300);
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+		close(ready[0]);
+		if (!(i & 1)) {
+			assert_int_equal(disk_tool_check(path, false, &check, &err), 0);
+			assert_int_equal(check.corruptions, 0);
+		}
 		d = rig_open(&(struct disk_config){.path = path});
-		if (rig_write(d, 8192, data, sizeof(data)) || rig_flush(d) || write(ready[1], "x", 1) != 1)
-			_exit(1);
-		for (;;)
-			pause();
+		for (unsigned n = 0; n < 40; n++)
+			rig_assert_filled(d, n * 8192, 4096, 'k');
+		disk_close(d);
 	}
-	close(ready[1]);
-	assert_int_equal(read(ready[0], &c, 1), 1);
-	kill(pid, SIGKILL);
-	waitpid(pid, NULL, 0);
-	close(ready[0]);
-	/* The lock went with it. */
-	struct disk *d = rig_open(&(struct disk_config){.path = path});
-
-	rig_assert_filled(d, 8192, 4096, 'k');
-	disk_close(d);
 }
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, rig_set_up, rig_tear_down)
