@@ -316,10 +316,13 @@ unsigned net_features(const struct net_port *p)
 
 void net_set_offloads(struct net_port *p, unsigned gives)
 {
-	p->gives = gives & p->can_give;
+	gives &= p->can_give;
 	/* A segment's checksum is always still to be made. */
-	if (!(p->gives & NET_GIVES_CSUM))
-		p->gives = 0;
+	if (!(gives & NET_GIVES_CSUM))
+		gives = 0;
+	if (gives == p->gives)
+		return;
+	p->gives = gives;
 	if (p->backend->offloads)
 		p->backend->offloads(p);
 }

@@ -21,6 +21,7 @@
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -30,6 +31,7 @@ enum {
 	WAITING_MAX = 16,
 	PATIENCE_MS = 5000,
 	LOCK_RETRY_MS = 50,
+	DEAF_MS = 200,
 	QUEUE_FRAMES = 1024,
 	QUEUE_BYTES = 2 << 20,
 };
@@ -62,6 +64,7 @@ struct sw {
 	struct switch_core *core;
 	int place;
 	uint64_t born_ms, end_at_ms; /* 0: not about to end */
+	uint64_t deaf_until_ms; /* no descriptors are left to let anybody in with; 0: there are */
 	unsigned plugged; /* ports, without the uplink */
 	struct switch_end port[SWITCH_PORTS_MAX];
 	struct waiting waiting[WAITING_MAX];
@@ -317,6 +320,8 @@ static void set_alarm(struct sw *sw)
 {
 	uint64_t due = sw->end_at_ms ? sw->end_at_ms : UINT64_MAX;
 
+	if (sw->deaf_until_ms && sw->deaf_until_ms < due)
+		due = sw->deaf_until_ms;
 	for (unsigned i = 0; i < WAITING_MAX; i++) {
 		if (sw->waiting[i].fd >= 0 && sw->waiting[i].until_ms < due)
 			due = sw->waiting[i].until_ms;
@@ -477,6 +482,13 @@ static bool answer_door(struct sw *sw)
 {
 	int fd = accept4(LISTENER, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
+	if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)) {
+		/* Who waits keeps the listener ready: look again later. */
+		sw->deaf_until_ms = now_ms() + DEAF_MS;
+		loop_change(sw->loop, LISTENER, 0);
+		set_alarm(sw);
+		return true;
+	}
 	if (fd < 0)
 		return false;
 	if (!let_in(sw, fd))
@@ -529,6 +541,10 @@ static void on_alarm(void *opaque)
 		if (sw->waiting[i].fd >= 0 && sw->waiting[i].until_ms <= now)
 			dismiss(&sw->waiting[i], true);
 	}
+	if (sw->deaf_until_ms && sw->deaf_until_ms <= now) {
+		sw->deaf_until_ms = 0;
+		loop_change(sw->loop, LISTENER, EPOLLIN);
+	}
 	if (sw->end_at_ms && sw->end_at_ms <= now)
 		try_to_end(sw);
 	set_alarm(sw);
@@ -540,6 +556,7 @@ static int become_daemon(const char *name)
 	char title[16];
 	int null, listens = 0;
 	socklen_t len = sizeof(listens);
+	struct rlimit files;
 	pid_t pid;
 
 	if (getsockopt(LISTENER, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) < 0 || !listens)
@@ -558,6 +575,11 @@ static int become_daemon(const char *name)
 	close_range(LISTENER + 1, ~0u, 0);
 	fcntl(LISTENER, F_SETFD, FD_CLOEXEC);
 	fcntl(LISTENER, F_SETFL, O_NONBLOCK);
+	/* An uplink to the user's network needs one for each connection. */
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
 	snprintf(title, sizeof(title), "sw %.12s", name);

@@ -16,7 +16,6 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
-#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -192,15 +191,6 @@ static void *run_flow(void *opaque)
 	return NULL;
 }
 
-static void set_address(const char *name, const char *addr)
-{
-	char command[160];
-
-	snprintf(command, sizeof(command), "ip addr add %s/24 dev %s && ip link set lo up", addr, name);
-	if (system(command))
-		exit(1);
-}
-
 static int listen_at(const char *addr, uint16_t *port)
 {
 	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(*port) };
@@ -234,7 +224,7 @@ static void switch_side(bool sends)
 	open_port(&tap.port, loop, "tap=t0", &cable_ops, &tap);
 	open_port(&cable.port, loop, "switch=measure", &cable_ops, &cable);
 	connect_sides(&tap, &cable);
-	set_address("t0", sends ? "10.7.0.2" : "10.7.0.1");
+	rig_set_address("t0", sends ? 0x0a070002 : 0x0a070001, NULL);
 	inet_pton(AF_INET, "10.7.0.1", &f.addr);
 	if (!sends)
 		f.listener = listen_at("10.7.0.1", &f.port);
@@ -265,7 +255,7 @@ static void measure_user(bool up)
 		die("unshare");
 	open_port(&tap.port, loop, "tap=t0", &cable_ops, &tap);
 	connect_sides(&tap, &user);
-	set_address("t0", "10.0.2.15");
+	rig_set_address("t0", 0x0a00020f, NULL);
 	pthread_create(&a, NULL, run_flow, &guest);
 	if (setns(old, CLONE_NEWNET))
 		die("setns");

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -102,6 +103,26 @@ static inline bool run_until(struct loop *loop, bool (*done)(void *opaque), void
 		assert_int_equal(loop_run(loop), 0);
 	}
 	return true;
+}
+
+/* Gives the interface @name the address @addr/24; its own hardware address goes to @mac unless that is NULL. */
+static inline void rig_set_address(const char *name, uint32_t addr, uint8_t *mac)
+{
+	struct ifreq r = { .ifr_flags = 0 };
+	struct sockaddr_in in = { .sin_family = AF_INET };
+	int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	snprintf(r.ifr_name, sizeof(r.ifr_name), "%s", name);
+	in.sin_addr.s_addr = htonl(addr);
+	memcpy(&r.ifr_addr, &in, sizeof(in));
+	assert_int_equal(ioctl(s, SIOCSIFADDR, &r), 0);
+	in.sin_addr.s_addr = htonl(0xffffff00);
+	memcpy(&r.ifr_addr, &in, sizeof(in));
+	assert_int_equal(ioctl(s, SIOCSIFNETMASK, &r), 0);
+	assert_int_equal(ioctl(s, SIOCGIFHWADDR, &r), 0);
+	if (mac)
+		memcpy(mac, r.ifr_hwaddr.sa_data, 6);
+	close(s);
 }
 
 /* --- frames --- */

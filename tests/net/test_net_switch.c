@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -491,6 +492,36 @@ static void silent_connections_do_not_keep_others_out_for_long(void **state)
 	assert_true(arrives(&b, 1));
 }
 
+static bool welcomed(void *opaque)
+{
+	struct switch_welcome w;
+
+	return recv(*(int *)opaque, &w, sizeof(w), MSG_DONTWAIT) == sizeof(w) && !w.error;
+}
+
+static void switch_without_descriptors_serves_its_ports_and_lets_others_in_later(void **state)
+{
+	const struct switch_hello h = { .magic = SWITCH_MAGIC, .version = SWITCH_VERSION, .kind = SWITCH_PORT };
+	struct rlimit none, old;
+	pid_t pid;
+	int fd;
+
+	device_open(&a, loop, "switch=t");
+	device_open(&b, loop, "switch=t");
+	pid = pid_of_switch();
+	assert_int_equal(prlimit(pid, RLIMIT_NOFILE, NULL, &old), 0);
+	none = (struct rlimit){ .rlim_cur = 5, .rlim_max = old.rlim_max };
+	assert_int_equal(prlimit(pid, RLIMIT_NOFILE, &none, NULL), 0);
+	fd = raw_connect();
+	assert_int_equal(send(fd, &h, sizeof(h), 0), sizeof(h));
+	send_numbered(&a, broadcast, mac_a, 60, 1);
+	assert_true(arrives(&b, 1));
+	assert_false(welcomed(&fd));
+	assert_int_equal(prlimit(pid, RLIMIT_NOFILE, &old, NULL), 0);
+	assert_true(run_until(loop, welcomed, &fd));
+	close(fd);
+}
+
 /* --- uplinks --- */
 
 static bool arp_answered(void *opaque)
@@ -548,7 +579,7 @@ static void uplink_to_an_interface_brings_the_host_to_every_port(void **state)
 		skip();
 	}
 	device_open(&a, loop, "switch=t,uplink=tap:up0");
-	assert_int_equal(system("ip addr add 10.8.0.1/24 dev up0"), 0);
+	rig_set_address("up0", 0x0a080001, NULL);
 	device_open(&b, loop, "switch=t,isolated");
 	memset(frame, 0, 60);
 	rig_ethernet(frame, broadcast, mac_b, 0x0806);
@@ -624,6 +655,7 @@ int main(int argc, char **argv)
 		TEST(messages_that_are_no_frames_are_counted_and_dropped),
 		TEST(sixty_fifth_port_is_refused),
 		TEST(silent_connections_do_not_keep_others_out_for_long),
+		TEST(switch_without_descriptors_serves_its_ports_and_lets_others_in_later),
 		TEST(uplink_to_the_users_network_serves_every_port),
 		TEST(folder_that_others_may_write_to_is_refused),
 		TEST(names_are_those_of_the_sockets),

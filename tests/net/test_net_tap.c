@@ -6,7 +6,6 @@
 #include <linux/sockios.h>
 #include <net/if_arp.h>
 #include <sched.h>
-#include <sys/ioctl.h>
 
 static struct loop *loop;
 static struct device a, b;
@@ -32,23 +31,6 @@ static int drop_loop(void **state)
 	device_forget(&b);
 	loop_destroy(loop);
 	return 0;
-}
-
-static void set_address(const char *name)
-{
-	struct ifreq r = { .ifr_flags = 0 };
-	struct sockaddr_in *in = (struct sockaddr_in *)&r.ifr_addr;
-	int s = socket(AF_INET, SOCK_DGRAM, 0);
-
-	strcpy(r.ifr_name, name);
-	in->sin_family = AF_INET;
-	in->sin_addr.s_addr = htonl(HOST);
-	assert_int_equal(ioctl(s, SIOCSIFADDR, &r), 0);
-	in->sin_addr.s_addr = htonl(0xffffff00);
-	assert_int_equal(ioctl(s, SIOCSIFNETMASK, &r), 0);
-	assert_int_equal(ioctl(s, SIOCGIFHWADDR, &r), 0);
-	memcpy(tap_mac, r.ifr_hwaddr.sa_data, 6);
-	close(s);
 }
 
 /* The kernel knows the guest, so that it sends without asking. */
@@ -112,7 +94,7 @@ static void tap_is_created_and_the_host_answers_on_it(void **state)
 	device_open(&a, loop, "tap=t0");
 	assert_true(net_link_up(a.port));
 	assert_non_null(strstr(net_describe(a.port), "t0"));
-	set_address("t0");
+	rig_set_address("t0", HOST, tap_mac);
 	looked = 0;
 	rig_ethernet(frame, broadcast, mac_a, 0x0806);
 	memcpy(frame + 14, start, 8);
@@ -157,7 +139,7 @@ static void kernel_takes_a_frame_whose_checksum_is_left_to_it(void **state)
 	uint8_t *ip = frame + 14;
 
 	device_open(&a, loop, "tap=t0");
-	set_address("t0");
+	rig_set_address("t0", HOST, tap_mac);
 	bind_udp();
 	rig_ethernet(frame, tap_mac, mac_a, 0x0800);
 	rig_ipv4(ip, 33, 17, GUEST, HOST);
@@ -179,7 +161,7 @@ static void tap_gives_checksums_only_to_a_device_that_takes_them(void **state)
 
 	device_open(&a, loop, "tap=t0");
 	assert_true(net_features(a.port) & NET_GIVES_CSUM);
-	set_address("t0");
+	rig_set_address("t0", HOST, tap_mac);
 	set_neighbour("t0");
 	bind_udp();
 	looked = 0;
