@@ -8,7 +8,7 @@
  *   run.c       subring run
  *   doctor.c    subring doctor: what it prints; checks.c: what it looks at
  *   disk.c      subring disk
- *   net.c       subring net ls, subring net show
+ *   net.c       subring net: switches between VMs
  *   help.c      subring help, subring version
  *   guest.c     where the default guest is
  *   terminal.c  the user's terminal and signals

@@ -1,19 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* subring net ls, subring net show NAME: the switches between this user's VMs. */
+/* subring net ls, show NAME, capture NAME: the switches between this user's VMs. */
 #include "cmd/cmd.h"
 #include "net/switch.h"
 
 #include <errno.h>
 #include <json-c/json.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
 
 struct net_options {
 	bool json;
+	const char *pcap;
 };
 
 static const struct option_spec net_table[] = {
-	{ "json", NULL, "print JSON instead of a table", OPTION_FLAG, offsetof(struct net_options, json), 0, 0 },
+	{ "json", NULL, "ls, show: print JSON instead of a table", OPTION_FLAG, offsetof(struct net_options, json), 0, 0 },
+	{ "pcap", "FILE", "capture: the file that the frames are written to", OPTION_STRING, offsetof(struct net_options, pcap),
+	  0, 0 },
 	{ 0 },
 };
 
@@ -190,19 +197,24 @@ static void show_json(const char *name, const struct switch_report *r)
 	print_json(root);
 }
 
-static int show_switch(const struct net_options *options, const char *name, struct error *err)
+static int query(const char *name, struct switch_report **r, struct error *err)
 {
 	struct net_config c = { .kind = NET_NONE };
 	char word[NET_NAME_MAX + 16];
-	struct switch_report *r;
-	int ret;
 
 	/* The name becomes a file's: it is held to the rules of --net. */
 	snprintf(word, sizeof(word), "switch=%.*s", NET_NAME_MAX + 1, name);
 	if (strchr(name, ',') || net_config_parse(word, &c, NULL))
-		return error_set(err, -EINVAL, STATUS_USAGE, "cannot show the switch '%.100s'", "that is no name of a switch",
+		return error_set(err, -EINVAL, STATUS_USAGE, "cannot use the switch '%.100s'", "that is no name of a switch",
 				 "'subring net ls' lists those that there are", name);
-	ret = switch_query(name, &r, err);
+	return switch_query(name, r, err);
+}
+
+static int show_switch(const struct net_options *options, const char *name, struct error *err)
+{
+	struct switch_report *r;
+	int ret = query(name, &r, err);
+
 	if (ret)
 		return ret;
 	if (options->json)
@@ -213,6 +225,120 @@ static int show_switch(const struct net_options *options, const char *name, stru
 	return 0;
 }
 
+/* --- capture --- */
+
+enum { LOOK_NS = 1000000000 };
+
+struct capture {
+	const char *name;
+	struct loop *loop;
+	struct net_port *port;
+};
+
+static void take_no_notice(void *opaque, const struct iovec *iov, unsigned iovs, const struct net_offload *o)
+{
+	/* The port has written it to the file already. */
+}
+
+static void never_sends(void *opaque)
+{
+}
+
+static void end_capture(void *opaque, int fd, uint32_t events)
+{
+	struct capture *c = opaque;
+
+	loop_stop(c->loop);
+}
+
+/* Is anybody on the switch but its uplink and who captures? */
+static bool anybody_there(const char *name)
+{
+	struct switch_report *r;
+	bool there = false;
+
+	if (switch_query(name, &r, NULL))
+		return false;
+	for (uint32_t i = 0; i < r->ports; i++)
+		there |= !(r->port[i].flags & SWITCH_UPLINK) && r->port[i].pid != getpid();
+	free(r);
+	return there;
+}
+
+static void look_again(void *opaque)
+{
+	struct capture *c = opaque;
+
+	if (!net_link_up(c->port) || !anybody_there(c->name))
+		loop_stop(c->loop);
+	else
+		loop_alarm(c->loop, host_monotonic_ns() + LOOK_NS);
+}
+
+static int run_capture(struct capture *c, const struct net_config *config, struct error *err)
+{
+	static const struct net_port_ops ops = { .receive = take_no_notice, .writable = never_sends };
+	const struct net_stats *stats;
+	sigset_t ends;
+	int fd, ret;
+
+	ret = net_open(config, c->loop, &ops, c, &c->port, err);
+	if (ret)
+		return ret;
+	/* What is captured has its offloads still to be done, as the VMs exchange it. */
+	net_set_offloads(c->port, net_features(c->port));
+	sigemptyset(&ends);
+	sigaddset(&ends, SIGINT);
+	sigaddset(&ends, SIGTERM);
+	sigaddset(&ends, SIGHUP);
+	sigprocmask(SIG_BLOCK, &ends, NULL);
+	fd = signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK);
+	ret = fd < 0 ? -errno : loop_watch(c->loop, fd, EPOLLIN, end_capture, c);
+	loop_set_alarm_fn(c->loop, look_again, c);
+	loop_alarm(c->loop, host_monotonic_ns() + LOOK_NS);
+	if (!ret && isatty(STDERR_FILENO))
+		fprintf(stderr, "Capturing all frames of the switch %s into %s. Ctrl-c ends it.\n", c->name, config->pcap);
+	if (!ret)
+		ret = loop_run(c->loop);
+	stats = net_stats(c->port);
+	if (!ret)
+		printf("%llu frames, %llu missing\n", (unsigned long long)stats->received_frames,
+		       (unsigned long long)stats->dropped[NET_DROP_CAPTURE]);
+	else
+		error_set(err, ret, STATUS_HOST, "cannot capture", "%s", "end other programs", strerror(-ret));
+	net_close(c->port);
+	if (fd >= 0) {
+		loop_unwatch(c->loop, fd);
+		close(fd);
+	}
+	return ret;
+}
+
+static int capture_switch(const struct net_options *options, const char *name, struct error *err)
+{
+	struct net_config config = { .kind = NET_SWITCH, .promiscuous = true, .vm = "capture" };
+	struct capture c = { .name = name };
+	struct switch_report *r;
+	int ret;
+
+	if (!options->pcap || !*options->pcap || strlen(options->pcap) >= sizeof(config.pcap))
+		return error_set(err, -EINVAL, STATUS_USAGE, "cannot capture without a file", "--pcap is missing",
+				 "write 'subring net capture %.100s --pcap FILE'", name);
+	/* A capture does not start a switch. */
+	ret = query(name, &r, err);
+	if (ret)
+		return ret;
+	free(r);
+	snprintf(config.name, sizeof(config.name), "%s", name);
+	snprintf(config.pcap, sizeof(config.pcap), "%s", options->pcap);
+	ret = loop_create(&c.loop);
+	if (ret)
+		return error_set(err, ret, STATUS_HOST, "cannot capture", "%s", "end other programs", strerror(-ret));
+	ret = run_capture(&c, &config, err);
+	loop_destroy(c.loop);
+	return ret;
+}
+
 static int net_run(int argc, char **argv)
 {
 	struct net_options options = { .json = false };
@@ -220,19 +346,21 @@ static int net_run(int argc, char **argv)
 	struct error err;
 	int ret;
 
-	if (strcmp(verb, "ls") != 0 && strcmp(verb, "show") != 0)
-		ret = error_set(&err, -EINVAL, STATUS_USAGE, "cannot understand 'net %.100s'", "it is followed by ls or by show",
+	if (strcmp(verb, "ls") != 0 && strcmp(verb, "show") != 0 && strcmp(verb, "capture") != 0)
+		ret = error_set(&err, -EINVAL, STATUS_USAGE, "cannot understand 'net %.100s'", "it is followed by ls, show or capture",
 				"write 'subring net ls' or 'subring net show NAME'", verb);
 	else
 		ret = options_parse(&command_net, argc - 1, argv + 1, &options, &name, &err);
 	if (!ret && *verb == 'l' && name)
 		ret = error_set(&err, -EINVAL, STATUS_USAGE, "cannot understand '%.100s'", "net ls takes no name",
 				"write 'subring net show %.100s' for one switch", name, name);
-	else if (!ret && *verb == 's' && !name)
-		ret = error_set(&err, -EINVAL, STATUS_USAGE, "cannot show a switch", "it has no name here",
-				"write 'subring net show NAME'; 'subring net ls' lists the names");
+	else if (!ret && *verb != 'l' && !name)
+		ret = error_set(&err, -EINVAL, STATUS_USAGE, "cannot %s a switch", "it has no name here",
+				"write 'subring net %s NAME'; 'subring net ls' lists the names", verb, verb);
+	else if (!ret && *verb == 'l')
+		ret = list_switches(&options, &err);
 	else if (!ret)
-		ret = *verb == 'l' ? list_switches(&options, &err) : show_switch(&options, name, &err);
+		ret = *verb == 's' ? show_switch(&options, name, &err) : capture_switch(&options, name, &err);
 	if (!ret)
 		return STATUS_OK;
 	error_print(&err);
@@ -241,8 +369,8 @@ static int net_run(int argc, char **argv)
 
 const struct command command_net = {
 	.name = "net",
-	.summary = "Lists the switches between VMs (ls), or shows one's ports, addresses and counters (show NAME)",
-	.operand = "ls|show NAME",
+	.summary = "Lists the switches between VMs (ls), shows one (show NAME), captures its frames (capture NAME)",
+	.operand = "ls|show NAME|capture NAME",
 	.options = net_table,
 	.run = net_run,
 };

@@ -126,7 +126,7 @@ struct net_port_ops {
 	void (*writable)(void *opaque);
 };
 
-/* Why frames were dropped, by names that `--counters` and `net show` print. */
+/* Why frames were dropped, with names for messages and tables. */
 #define NET_DROPS(X)                                                                               \
 	X(SHORT, "short")      /* shorter than an Ethernet header */                               \
 	X(LONG, "long")	       /* longer than the cable takes */                                   \

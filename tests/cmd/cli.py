@@ -98,8 +98,9 @@ def bad_usage_is_told_in_three_lines():
         (["run", "--cpus"], "needs a value"), (["run", "--kernel", "--initrd", "x"], "needs a value"),
         (["run", "--debug-exit=1"], "--debug-exit"),
         (["doctor", "--jsn"], "--json"), (["doctor", "now"], "now"), (["version", "2"], "2"), (["help", "a", "b"], "b"),
-        (["net"], "ls or by show"), (["net", "lst"], "ls or by show"), (["net", "ls", "x"], "net show x"), (["net", "show"], "no name"),
+        (["net"], "ls, show or capture"), (["net", "lst"], "ls, show or capture"), (["net", "ls", "x"], "net show x"), (["net", "show"], "no name"),
         (["net", "show", "../x"], "no name of a switch"), (["net", "show", "a,mac=1"], "no name of a switch"),
+        (["net", "capture"], "no name"), (["net", "capture", "t"], "--pcap"),
     ]:
         wrong = three_lines(run(*args), USAGE, part)
         if wrong:
@@ -325,23 +326,62 @@ def net_tells_that_there_is_no_switch():
     return three_lines(run("net", "show", "t", env=env), HOST, "there is no such switch")
 
 
-def net_shows_the_ports_of_a_switch():
-    folder, env = tempfile.mkdtemp(dir=TMP), dict(os.environ)
-    env["XDG_RUNTIME_DIR"] = folder
+def start_switch(env):
+    """Starts the switch t as a VM would, and gives its socket: the protocol is src/net/switch_private.h's."""
     run("net", "ls", env=env)
-    path = os.path.join(folder, "subring", "switch", "t.sock")
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    listener.bind(path)
-    listener.listen()
-    # The protocol of src/net/switch_private.h.
-    subprocess.run(["sh", "-c", f'exec "$0" --net-switch t 3<&{listener.fileno()}', SUBRING], env=env, timeout=60, check=True,
-                   pass_fds=[listener.fileno()])
-    listener.close()
+    path = os.path.join(env["XDG_RUNTIME_DIR"], "subring", "switch", "t.sock")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(path)
+        listener.listen()
+        subprocess.run(["sh", "-c", f'exec "$0" --net-switch t 3<&{listener.fileno()}', SUBRING], env=dict(os.environ, **env),
+                       timeout=60, check=True, pass_fds=[listener.fileno()])
+    return path
+
+
+def plug_into_switch(port, path):
+    port.settimeout(60)
+    port.connect(path)
+    port.send(struct.pack("=IIII6s65s24sx", 0x53525753, 1, 1, 1, b"\2\0\0\0\0\7", b"one\x1b[m", b""))
+    return struct.unpack("=IIi", port.recv(2000)[:12])[2] == 0
+
+
+def net_capture_writes_the_frames_of_a_switch_until_its_last_port_leaves():
+    env, pcap = {"XDG_RUNTIME_DIR": tempfile.mkdtemp(dir=TMP)}, os.path.join(TMP, "x.pcap")
+    wrong = three_lines(run("net", "capture", "t", "--pcap", pcap, env=env), HOST, "there is no such switch")
+    if wrong:
+        return wrong
+    path = start_switch(env)
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as port:
-        port.settimeout(60)
-        port.connect(path)
-        port.send(struct.pack("=IIII6s65s24sx", 0x53525753, 1, 1, 1, b"\2\0\0\0\0\7", b"one\x1b[m", b""))
-        if struct.unpack("=IIi", port.recv(2000)[:12])[2] != 0:
+        if not plug_into_switch(port, path):
+            return "it does not let us in"
+        wrong = three_lines(run("net", "capture", "t", "--pcap", "/nowhere/x", env=env), INPUT, "/nowhere/x")
+        if wrong:
+            return wrong
+        p = subprocess.Popen([SUBRING, "net", "capture", "t", "--pcap", pcap], env=dict(os.environ, **env), stdout=subprocess.PIPE)
+        for _ in range(600):
+            if len(json.loads(run("net", "show", "t", "--json", env=env)[1])["ports"]) == 2:
+                break
+            time.sleep(0.1)
+        # To its own address: only who is promiscuous gets that.
+        for i in range(3):
+            port.send(bytes(10) + b"\2\0\0\0\0\7" + b"\2\0\0\0\0\7" + bytes(50 + i))
+    out = p.communicate(timeout=60)[0]
+    with open(pcap, "rb") as f:
+        data = f.read()
+    if p.returncode != OK or out != b"3 frames, 0 missing\n" or len(data) != 24 + 3 * 16 + 62 + 63 + 64:
+        return f"{p.returncode} {out} {len(data)}"
+    for _ in range(600):
+        if not os.path.exists(path):
+            return None
+        time.sleep(0.1)
+    return "the switch is still there"
+
+
+def net_shows_the_ports_of_a_switch():
+    env = {"XDG_RUNTIME_DIR": tempfile.mkdtemp(dir=TMP)}
+    path = start_switch(env)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as port:
+        if not plug_into_switch(port, path):
             return "it does not let us in"
         port.send(bytes(10) + b"\xff" * 6 + b"\2\0\0\0\0\7" + bytes(50))
         status, out, err = run("net", "ls", "--json", env=env)
@@ -409,7 +449,9 @@ TESTS = [
     a_missing_default_guest_says_how_to_get_it, the_default_guest_is_found_where_it_should_be,
     a_host_without_memory_is_told, an_address_that_is_taken_is_told, doctor_has_an_answer_for_people_and_for_programs,
     doctor_tells_what_is_missing, disk_images_are_made_and_changed, disk_errors_are_told_in_three_lines,
-    net_tells_that_there_is_no_switch, net_shows_the_ports_of_a_switch, the_man_page_names_every_option_and_its_value_and_no_other,
+    net_tells_that_there_is_no_switch, net_shows_the_ports_of_a_switch,
+    net_capture_writes_the_frames_of_a_switch_until_its_last_port_leaves,
+    the_man_page_names_every_option_and_its_value_and_no_other,
     the_man_page_names_every_command_topic_and_status, the_man_page_is_well_formed,
 ]
 

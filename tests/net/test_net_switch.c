@@ -492,6 +492,51 @@ static void silent_connections_do_not_keep_others_out_for_long(void **state)
 	assert_true(arrives(&b, 1));
 }
 
+/* 0: hung up on; the exit status of a child. */
+static int knock_as_nobody(const char path[80])
+{
+	const struct switch_hello h = { .magic = SWITCH_MAGIC, .version = SWITCH_VERSION, .kind = SWITCH_PORT };
+	struct sockaddr_un to = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET, 0);
+	char byte;
+
+	strcpy(to.sun_path, path);
+	if (setresuid(65534, 65534, 65534) || connect(fd, (struct sockaddr *)&to, sizeof(to)))
+		return 1;
+	if (send(fd, &h, sizeof(h), MSG_NOSIGNAL) < 0)
+		return 0;
+	return recv(fd, &byte, 1, 0) > 0 ? 2 : 0;
+}
+
+static void process_of_another_user_is_hung_up_on(void **state)
+{
+	char path[3][64], sock[80];
+	int status;
+	pid_t pid;
+
+	if (getuid()) {
+		printf("skipped: another user: this is not root\n");
+		skip();
+	}
+	device_open(&a, loop, "switch=t");
+	/* All that keeps others out before it comes to that is taken away. */
+	snprintf(path[0], sizeof(path[0]), "%s", folder);
+	snprintf(path[1], sizeof(path[1]), "%s/subring", folder);
+	snprintf(path[2], sizeof(path[2]), "%s/subring/switch", folder);
+	snprintf(sock, sizeof(sock), "%s/t.sock", path[2]);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(chmod(path[i], 0755), 0);
+	assert_int_equal(chmod(sock, 0777), 0);
+	pid = fork();
+	if (pid == 0)
+		_exit(knock_as_nobody(sock));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(chmod(path[i], 0700), 0);
+	assert_int_equal(pid_of_switch() > 0, 1);
+}
+
 static bool welcomed(void *opaque)
 {
 	struct switch_welcome w;
@@ -655,6 +700,7 @@ int main(int argc, char **argv)
 		TEST(messages_that_are_no_frames_are_counted_and_dropped),
 		TEST(sixty_fifth_port_is_refused),
 		TEST(silent_connections_do_not_keep_others_out_for_long),
+		TEST(process_of_another_user_is_hung_up_on),
 		TEST(switch_without_descriptors_serves_its_ports_and_lets_others_in_later),
 		TEST(uplink_to_the_users_network_serves_every_port),
 		TEST(folder_that_others_may_write_to_is_refused),
