@@ -285,6 +285,9 @@ size_t virtio_console_input(struct virtio_console *c, unsigned port, const uint8
 	}
 	if (done)
 		virtio_notify(&c->dev, n);
+	/* It had its share of buffers, and may go on: `changed` is called. */
+	if (!c->dev.budget)
+		virtio_kick(&c->dev, n);
 	virtio_unlock(&c->dev);
 	return done;
 }

@@ -221,6 +221,8 @@ static void finish_reset(struct virtio_device *dev)
 	for (unsigned n = 0; n < VIRTIO_QUEUES_MAX; n++)
 		virtq_reset(&dev->queue[n]);
 	dev->ops->reset(dev->model);
+	if (dev->transport_ops)
+		dev->transport_ops->reset(dev->transport);
 	virtio_work(dev);
 }
 

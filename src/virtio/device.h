@@ -88,6 +88,8 @@ struct virtio_model_ops {
 struct virtio_transport_ops {
 	/* Interrupts for queue @n or VIRTIO_CONFIG_VECTOR. Any thread, device's lock held. */
 	void (*interrupt)(void *transport, int n);
+	/* The device was reset: no interrupt is asserted any more. Any thread, device's lock held. */
+	void (*reset)(void *transport);
 	/* The set of queues that are to have doorbells may be another. Board lock and the device's lock held. */
 	void (*doorbells)(void *transport);
 };

@@ -34,6 +34,14 @@ static void interrupt(void *transport, int n)
 		t->wires.line(t->wires.opaque);
 }
 
+static void reset_interrupts(void *transport)
+{
+	struct virtio_mmio *t = transport;
+
+	if (atomic_exchange(&t->isr, 0) && t->wires.line)
+		t->wires.line(t->wires.opaque);
+}
+
 static int set_doorbell(struct virtio_mmio *t, unsigned n, bool add)
 {
 	struct virtio_doorbell d = {
@@ -59,7 +67,11 @@ static void doorbells(void *transport)
 	}
 }
 
-static const struct virtio_transport_ops transport_ops = { .interrupt = interrupt, .doorbells = doorbells };
+static const struct virtio_transport_ops transport_ops = {
+	.interrupt = interrupt,
+	.reset = reset_interrupts,
+	.doorbells = doorbells,
+};
 
 static uint32_t read_register(struct virtio_mmio *t, unsigned offset)
 {
@@ -138,7 +150,7 @@ static void mmio_write(void *chip, unsigned region, uint64_t offset, unsigned si
 	else if (size == 4 && offset % 4 == 0)
 		write_register(t, (unsigned)offset, (uint32_t)value);
 	virtio_unlock(t->dev);
-	if (offset == INTERRUPT_ACK)
+	if (offset == INTERRUPT_ACK || offset == STATUS)
 		virtio_mmio_update_line(t);
 }
 

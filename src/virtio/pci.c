@@ -63,6 +63,14 @@ static void interrupt(void *transport, int n)
 		t->wires.line(t->wires.opaque);
 }
 
+static void reset_interrupts(void *transport)
+{
+	struct virtio_pci *t = transport;
+
+	if (atomic_exchange(&t->isr, 0) && t->wires.line)
+		t->wires.line(t->wires.opaque);
+}
+
 static int set_doorbell(struct virtio_pci *t, unsigned n, uint64_t address, bool add)
 {
 	struct virtio_doorbell d = { .address = address, .fd = t->dev->kick[n] };
@@ -87,7 +95,11 @@ static void doorbells(void *transport)
 	}
 }
 
-static const struct virtio_transport_ops transport_ops = { .interrupt = interrupt, .doorbells = doorbells };
+static const struct virtio_transport_ops transport_ops = {
+	.interrupt = interrupt,
+	.reset = reset_interrupts,
+	.doorbells = doorbells,
+};
 
 static void bar_moved(void *chip, unsigned n)
 {
@@ -231,6 +243,7 @@ static void registers_write(struct virtio_pci *t, uint64_t offset, unsigned size
 		virtio_lock(t->dev);
 		common_write(t, (unsigned)offset, size, value);
 		virtio_unlock(t->dev);
+		virtio_pci_update_line(t); /* it may have been a reset */
 		break;
 	case VIRTIO_PCI_CONFIG:
 		virtio_lock(t->dev);

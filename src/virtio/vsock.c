@@ -106,6 +106,9 @@ void vsock_pump(struct virtio_vsock *v)
 			vsock_free(c);
 	}
 	virtio_notify(&v->dev, VSOCK_RX);
+	/* What is left when this run has had its share goes on in the next one. */
+	if (!v->dev.budget)
+		virtio_kick(&v->dev, VSOCK_RX);
 }
 
 int vsock_forward(struct vsock_conn *c)

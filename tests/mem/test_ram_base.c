@@ -257,6 +257,20 @@ static void base_that_was_cut_is_an_error_not_a_crash(void **state)
 	assert_int_equal(ram_write(ram, 300 * FRAME_SIZE, &byte, 1), 0);
 }
 
+static void base_frames_that_are_discarded_are_zeros_and_stay_so(void **state)
+{
+	uint8_t got[4 * FRAME_SIZE];
+
+	/* the whole frames of the range: 1 and 2 */
+	assert_int_equal(ram_discard(ram, 1, 3 * FRAME_SIZE), 0);
+	assert_int_equal(ram_read(ram, 0, got, sizeof(got)), 0);
+	for (uint64_t i = 0; i < sizeof(got); i++)
+		assert_int_equal(got[i], i / FRAME_SIZE == 1 || i / FRAME_SIZE == 2 ? 0 : base_byte(i));
+	assert_true(ram->frame[1] & FRAME_PRESENT);
+	assert_true(ram->frame[2] & FRAME_DIRTY);
+	assert_false(ram->frame[3] & (FRAME_PRESENT | FRAME_DIRTY));
+}
+
 static int try_base(const char *base, uint64_t size, struct error *e)
 {
 	struct ram *r = NULL;
@@ -318,6 +332,7 @@ int main(void)
 		T(copy_on_write_loses_nothing_between_threads),
 		T(copy_on_write_loses_nothing_between_processes),
 		T(base_that_was_cut_is_an_error_not_a_crash),
+		T(base_frames_that_are_discarded_are_zeros_and_stay_so),
 		T(base_that_cannot_be_used_is_refused_in_words),
 		T(base_that_is_empty_is_none),
 	};

@@ -2,6 +2,7 @@
 /* See rig.h. Written from the driver's side of virtio 1.2, chapters 2.7, 2.8, 3.1 and 4. */
 #include "rig.h"
 
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,7 +31,8 @@ static void line(void *opaque)
 {
 	struct rig *r = opaque;
 
-	r->interrupts[0]++;
+	if (r->mode & RIG_MMIO ? r->window.isr : r->card.isr)
+		r->interrupts[0]++;
 	if (r->mode & RIG_MMIO)
 		virtio_mmio_update_line(&r->window);
 	else
@@ -459,6 +461,10 @@ static void stop(void *opaque)
 
 void rig_run(struct rig *r)
 {
+	if (r->threaded) {
+		poll(NULL, 0, 1);
+		return;
+	}
 	loop_set_wake_fn(r->loop, stop, r->loop);
 	/* What one round makes ready, the next one does. */
 	for (unsigned i = 0; i < 6; i++) {

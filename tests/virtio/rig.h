@@ -46,6 +46,7 @@ struct rig_queue {
 
 struct rig {
 	unsigned mode;
+	bool threaded; /* another thread runs the loop: rig_run only gives it time */
 	struct ram *ram;
 	struct loop *loop;
 	struct bus pio, mmio;

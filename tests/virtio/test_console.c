@@ -258,6 +258,18 @@ static void control_messages_that_cannot_be_mean_nothing(void **state)
 	end();
 }
 
+static void queues_that_mean_nothing_are_left_alone(void **state)
+{
+	begin(0, 0);
+	for (unsigned q = CTRL_IN; q <= OUT1; q++) {
+		rig_add(&rig, q, &(struct rig_part){ RIG_DATA, 8 }, q & 1, !(q & 1));
+		rig_kick(&rig, q);
+		rig_run(&rig); /* which returns */
+		assert_false(rig_used(&rig, q, NULL, NULL));
+	}
+	end();
+}
+
 static void a_saved_console_goes_on_in_the_middle_of_output(void **state)
 {
 	RIG_EACH(mode) {
@@ -293,6 +305,7 @@ int main(void)
 		cmocka_unit_test(output_waits_for_a_back_end_that_is_full),
 		cmocka_unit_test(an_emergency_write_needs_no_queue),
 		cmocka_unit_test(control_messages_that_cannot_be_mean_nothing),
+		cmocka_unit_test(queues_that_mean_nothing_are_left_alone),
 		cmocka_unit_test(a_saved_console_goes_on_in_the_middle_of_output),
 	};
 

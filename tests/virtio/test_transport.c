@@ -237,6 +237,21 @@ static void the_line_is_asserted_until_it_is_acknowledged(void **state)
 	end();
 }
 
+static void a_reset_takes_interrupts_back(void **state)
+{
+	for (unsigned mode = 0; mode <= RIG_MMIO; mode += RIG_MMIO) {
+		begin(mode);
+		if (!mode)
+			cfg_set(rig.card.msix.capability + 2u, 2, 0);
+		rig_start(&rig, 0, 8);
+		rig_do(&rig, 0, parts, 1, 1);
+		assert_true(mode ? rig.level : rig.lines == 1 << RIG_SLOT);
+		rig_set_status(&rig, 0);
+		assert_false(mode ? rig.level : rig.lines);
+		end();
+	}
+}
+
 static void a_masked_vector_waits(void **state)
 {
 	begin(0);
@@ -513,6 +528,7 @@ int main(void)
 		cmocka_unit_test(a_queue_that_cannot_be_costs_the_guest_its_device),
 		cmocka_unit_test(without_msix_the_pin_is_asserted_until_the_isr_is_read),
 		cmocka_unit_test(the_line_is_asserted_until_it_is_acknowledged),
+		cmocka_unit_test(a_reset_takes_interrupts_back),
 		cmocka_unit_test(a_masked_vector_waits),
 		cmocka_unit_test(doorbells_are_in_place_while_the_driver_runs),
 		cmocka_unit_test(a_device_runs_queues_only_for_a_driver_that_is_ready),
