@@ -16,11 +16,15 @@
 #include "virtio/net.h"
 #include "virtio/pci.h"
 #include "virtio/rng.h"
+#include "virtio/vsock_private.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
-enum { RAM_SIZE = 256 << 10, STEPS_MAX = 512, AREA = 0x2000, DATA = 0x20000, SIZE = 16, DEVICES = 5 };
+enum { RAM_SIZE = 256 << 10, STEPS_MAX = 512, AREA = 0x2000, DATA = 0x20000, SIZE = 16, DEVICES = 6, CID = 3, PROGRAMS = 4, LISTENS = 7 };
 
 static struct {
 	struct ram *ram;
@@ -36,6 +40,8 @@ static struct {
 	struct virtio_net *net;
 	struct virtio_console *console;
 	struct virtio_balloon *balloon;
+	struct virtio_vsock *vsock;
+	int program[PROGRAMS], listener; /* the host's ends of sockets; -1: none */
 	struct disk disk;
 	struct net_port port;
 	size_t room; /* of the console's back-end */
@@ -81,6 +87,93 @@ static void run(void)
 	}
 }
 
+struct input {
+	const uint8_t *p;
+	size_t left;
+};
+
+static uint64_t take(struct input *in, unsigned n)
+{
+	uint64_t v = 0;
+
+	for (unsigned i = 0; i < n && in->left; i++, in->left--)
+		v |= (uint64_t)*in->p++ << i * 8;
+	return v;
+}
+
+/* Sockets are in the folder where the fuzzer runs. */
+static struct sockaddr_un address(bool listens)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+
+	snprintf(a.sun_path, sizeof(a.sun_path), "fuzz-%d%s", (int)getpid(), listens ? "_7" : "");
+	return a;
+}
+
+static int make_vsock(void)
+{
+	struct sockaddr_un a = address(false), b = address(true);
+	int ret = virtio_vsock_create(f.ram, f.loop, CID, a.sun_path, &f.vsock, NULL);
+
+	if (ret)
+		return ret;
+	f.dev = virtio_vsock_device(f.vsock);
+	f.listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	unlink(b.sun_path);
+	if (bind(f.listener, (struct sockaddr *)&b, sizeof(b)) || listen(f.listener, 8))
+		abort();
+	for (unsigned i = 0; i < PROGRAMS; i++)
+		f.program[i] = -1;
+	return 0;
+}
+
+static void end_vsock(void)
+{
+	for (unsigned i = 0; f.vsock && i < PROGRAMS; i++)
+		if (f.program[i] >= 0)
+			close(f.program[i]);
+	if (f.vsock) {
+		close(f.listener);
+		unlink(address(true).sun_path);
+	}
+	virtio_vsock_destroy(f.vsock);
+	f.vsock = NULL;
+}
+
+/* A program connects, from it or to it, says something, reads, or ends. */
+static void program(struct input *in)
+{
+	static const char hello[] = "CONNECT 5\n";
+	static uint8_t bytes[16384];
+	unsigned what = (unsigned)take(in, 1);
+	int *p = &f.program[what % PROGRAMS];
+	struct sockaddr_un a = address(false);
+
+	switch (what >> 4 & 7) {
+	case 0:
+	case 1:
+		if (*p >= 0)
+			break;
+		*p = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+		if (connect(*p, (struct sockaddr *)&a, sizeof(a)) == 0 && !(what & 8))
+			(void)!send(*p, hello, sizeof(hello) - 1, MSG_NOSIGNAL);
+		break;
+	case 2:
+		if (*p < 0)
+			*p = accept4(f.listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		break;
+	case 3:
+	case 4: (void)!send(*p, bytes, take(in, 1) * 64, MSG_NOSIGNAL); break;
+	case 5: (void)!read(*p, bytes, sizeof(bytes)); break;
+	case 6: shutdown(*p, what & 8 ? SHUT_WR : SHUT_RD); break;
+	default:
+		if (*p >= 0)
+			close(*p);
+		*p = -1;
+		break;
+	}
+}
+
 static int make_device(unsigned which)
 {
 	static const uint8_t mac[6] = { 2 };
@@ -111,6 +204,7 @@ static int make_device(unsigned which)
 		ret = virtio_console_create(f.ram, f.loop, ports, 2, &f.console);
 		f.dev = ret ? NULL : virtio_console_device(f.console);
 		return ret;
+	case 4: return make_vsock();
 	default:
 		ret = virtio_balloon_create(f.ram, f.loop, &f.balloon);
 		f.dev = ret ? NULL : virtio_balloon_device(f.balloon);
@@ -120,6 +214,7 @@ static int make_device(unsigned which)
 
 static void destroy_device(void)
 {
+	end_vsock();
 	virtio_rng_destroy(f.rng);
 	virtio_blk_destroy(f.blk);
 	virtio_net_destroy(f.net);
@@ -130,20 +225,6 @@ static void destroy_device(void)
 	f.net = NULL;
 	f.console = NULL;
 	f.balloon = NULL;
-}
-
-struct input {
-	const uint8_t *p;
-	size_t left;
-};
-
-static uint64_t take(struct input *in, unsigned n)
-{
-	uint64_t v = 0;
-
-	for (unsigned i = 0; i < n && in->left; i++, in->left--)
-		v |= (uint64_t)*in->p++ << i * 8;
-	return v;
 }
 
 /* What the disk holds comes back. */
@@ -241,6 +322,38 @@ static void add_chain(struct input *in)
 	virtio_kick(f.dev, n);
 }
 
+/* A packet of the guest's sockets that looks like one. */
+static void add_packet(struct input *in)
+{
+	struct vsock_header h = { .src_cid = CID, .dst_cid = 2, .type = 1 };
+	uint64_t gpa = DATA + take(in, 1) * 512;
+	unsigned ports = (unsigned)take(in, 1);
+	struct {
+		uint64_t addr;
+		uint32_t len;
+		uint16_t flags, next;
+	} d = { .addr = gpa };
+	uint16_t head = f.avail[VSOCK_TX] % SIZE, idx = (uint16_t)(f.avail[VSOCK_TX] + 1);
+
+	if (f.dev->queue[VSOCK_TX].packed)
+		return;
+	h.op = (uint16_t)(take(in, 1) % 9);
+	h.src_port = ports & 1 ? 5 : ports >> 4;
+	/* Ports of programs that connected are counted from here. */
+	h.dst_port = ports & 2 ? LISTENS : (1u << 30) + (ports >> 2 & 3);
+	h.flags = (uint32_t)take(in, 1) & 3;
+	h.len = (uint32_t)take(in, 2);
+	h.buf_alloc = (uint32_t)take(in, 2) * 16;
+	h.fwd_cnt = (uint32_t)take(in, 2);
+	d.len = (uint32_t)sizeof(h) + h.len;
+	put(gpa, &h, sizeof(h));
+	put(AREA * VSOCK_TX + head * 16, &d, sizeof(d));
+	put(AREA * VSOCK_TX + 0x1000 + 4 + head * 2, &head, 2);
+	put(AREA * VSOCK_TX + 0x1000 + 2, &idx, 2);
+	f.avail[VSOCK_TX] = idx;
+	virtio_kick(f.dev, VSOCK_TX);
+}
+
 static void scribble(struct input *in)
 {
 	uint64_t gpa = take(in, 3) % (RAM_SIZE + 64), v = take(in, 8);
@@ -317,6 +430,8 @@ static void load(struct input *in)
 	load_one(&virtio_device_ops, f.dev, in, &ok);
 	if (f.net)
 		load_one(&virtio_net_ops, f.net, in, &ok);
+	if (f.vsock)
+		load_one(&virtio_vsock_ops, f.vsock, in, &ok);
 	if (f.console)
 		load_one(&virtio_console_ops, f.console, in, &ok);
 	/* A VM does not go on with what was refused. */
@@ -340,6 +455,14 @@ static void step(struct input *in)
 	case 9: scribble(in); break;
 	case 10: host(in); break;
 	case 11: load(in); break;
+	case 12:
+		if (f.vsock)
+			program(in);
+		break;
+	case 13:
+		if (f.vsock)
+			add_packet(in);
+		break;
 	default: run(); break;
 	}
 }

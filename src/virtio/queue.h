@@ -7,7 +7,7 @@
  * ("out") ones first, then the device-writable ("in") ones. They are ranges, not pointers: virtq_read and virtq_write
  * copy, and virtq_map makes an iovec for the time of one request.
  *
- * Hostile drivers. Everything in guest memory may be anything, and may change while it is read; each thing is read once. A chain
+ * Hostile drivers. Everything in guest memory may be anything, and may change while it is read; what was checked is not read again. A chain
  * that cannot be (it loops, an index runs wild, memory is not there, it breaks the rules of 2.7.4.2 or 2.7.5.3) is
  * told as -EPROTO, after which the device needs a reset; so is a ring that is not in RAM. The descriptors of one chain, the chains in
  * flight and their memory are bounded.
