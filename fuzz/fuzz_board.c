@@ -4,26 +4,14 @@
  * that passes, input on the serial port, EOIs, resets, and saving and loading in between; the
  * loaded board must save as the same bytes. Sources: machine_dep.
  */
+#include "input.h"
+
 #include "machine/machine.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-struct input {
-	const uint8_t *at;
-	size_t left;
-};
-
-static uint64_t take(struct input *in, unsigned size)
-{
-	uint64_t v = 0;
-
-	for (unsigned i = 0; i < size && in->left; i++, in->left--)
-		v |= (uint64_t)*in->at++ << i * 8;
-	return v;
-}
 
 static void on_msi(void *opaque, const struct engine_msi *msi)
 {

@@ -5,6 +5,8 @@
  *
  * Input: steps of a command byte and its operands; see step().
  */
+#include "input.h"
+
 #include "chip/acpi_pm.h"
 #include "chip/debug_exit.h"
 #include "chip/debugcon.h"
@@ -135,20 +137,6 @@ static void build(void)
 	port80_init(&b.port80);
 	test_device_init(&b.test_device, &irq[0]);
 	vga_init(&b.vga, &b.time);
-}
-
-struct input {
-	const uint8_t *p;
-	size_t left;
-};
-
-static uint64_t take(struct input *in, unsigned n)
-{
-	uint64_t v = 0;
-
-	for (unsigned i = 0; i < n && in->left; i++, in->left--)
-		v |= (uint64_t)*in->p++ << i * 8;
-	return v;
 }
 
 static void advance(uint64_t ns)

@@ -7,6 +7,8 @@
  * Input: a byte each for the mode, the CPU model and how many fields of the state are changed; these; then
  * pieces of memory (address, length, bytes). What is left answers reads of devices. Sources: engine_dep.
  */
+#include "input.h"
+
 #include "engine/soft/soft.h"
 #include "engine/soft/system/system.h"
 
@@ -20,24 +22,10 @@ enum { RAM_SIZE = 1 << 20, ROM = 0x80000, ROM_SIZE = 0x10000, EXITS_MAX = 200, K
 enum { GDT = 0x1000, IDT = 0x2000, TSS = 0x3000, TSS2 = 0x3800, PML4 = 0x4000, CODE = 0x8000, STACK = 0x18000 };
 enum { SEL_CODE = 0x08, SEL_DATA = 0x10, SEL_USER = 0x18, SEL_USER_DATA = 0x20, SEL_TSS = 0x28, SEL_TSS2 = 0x38 };
 
-struct input {
-	const uint8_t *at;
-	size_t left;
-};
-
 static struct ram *ram;
 static struct run_page *run;
 static pthread_mutex_t kick_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct cpu *running;
-
-static uint64_t take(struct input *in, unsigned size)
-{
-	uint64_t v = 0;
-
-	for (unsigned i = 0; i < size && in->left; i++, in->left--)
-		v |= (uint64_t)*in->at++ << i * 8;
-	return v;
-}
 
 static void *kicker(void *arg)
 {

@@ -6,6 +6,8 @@
  *
  * Input: device, transport, features, then steps of a command byte and its operands; see step().
  */
+#include "input.h"
+
 #include "fake_disk.h"
 #include "fake_port.h"
 
@@ -85,20 +87,6 @@ static void run(void)
 		if (loop_run(f.loop))
 			abort();
 	}
-}
-
-struct input {
-	const uint8_t *p;
-	size_t left;
-};
-
-static uint64_t take(struct input *in, unsigned n)
-{
-	uint64_t v = 0;
-
-	for (unsigned i = 0; i < n && in->left; i++, in->left--)
-		v |= (uint64_t)*in->p++ << i * 8;
-	return v;
 }
 
 /* Sockets are in the folder where the fuzzer runs. */

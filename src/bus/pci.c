@@ -11,6 +11,8 @@
  */
 #include "bus/msix.h"
 
+#include "host/le.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -26,28 +28,13 @@ static const struct state_field pci_device_fields[] = {
 };
 static const struct state_class pci_device_class = { "pci-device", 1, pci_device_fields };
 
-static uint32_t get_le(const uint8_t *bytes, unsigned size)
-{
-	uint32_t v = 0;
-
-	for (unsigned i = 0; i < size; i++)
-		v |= (uint32_t)bytes[i] << i * 8;
-	return v;
-}
-
-static void put_le(uint8_t *bytes, unsigned size, uint32_t value)
-{
-	for (unsigned i = 0; i < size; i++)
-		bytes[i] = (uint8_t)(value >> i * 8);
-}
-
 /* --- INTx --- */
 
 /* Whether the device's pin is asserted as the chipset sees it. */
 static bool pci_intx_out(const struct pci_device *d)
 {
 	return d->intx && d->config[PCI_INTERRUPT_PIN] && !(d->msix && d->msix->enabled) &&
-	       !(get_le(&d->config[PCI_COMMAND], 2) & PCI_COMMAND_INTX_DISABLE);
+	       !(le_get(&d->config[PCI_COMMAND], 2) & PCI_COMMAND_INTX_DISABLE);
 }
 
 static void pci_update_intx(struct pci *pci)
@@ -84,17 +71,17 @@ static struct bus *pci_bar_bus(const struct pci *pci, const struct pci_bar *bar)
 static uint64_t pci_bar_address(const struct pci_device *d, unsigned n)
 {
 	const struct pci_bar *bar = &d->bar[n];
-	uint64_t addr = get_le(&d->config[PCI_BAR0 + n * 4], 4);
+	uint64_t addr = le_get(&d->config[PCI_BAR0 + n * 4], 4);
 
 	if (bar->type & PCI_BAR_64)
-		addr |= (uint64_t)get_le(&d->config[PCI_BAR0 + n * 4 + 4], 4) << 32;
+		addr |= (uint64_t)le_get(&d->config[PCI_BAR0 + n * 4 + 4], 4) << 32;
 	return addr & ~(bar->size - 1);
 }
 
 static void pci_map_bar(struct pci_device *d, unsigned n)
 {
 	struct pci_bar *bar = &d->bar[n];
-	unsigned command = get_le(&d->config[PCI_COMMAND], 2);
+	unsigned command = le_get(&d->config[PCI_COMMAND], 2);
 	struct bus_range range = {
 		.base = pci_bar_address(d, n),
 		.len = bar->size,
@@ -335,18 +322,18 @@ void pci_init(struct pci *pci, struct bus *pio, struct bus *mmio, void (*intx)(v
 
 void pci_set(struct pci_device *d, unsigned offset, unsigned size, uint32_t value)
 {
-	put_le(&d->reset[offset], size, value);
-	put_le(&d->config[offset], size, value);
+	le_put(&d->reset[offset], size, value);
+	le_put(&d->config[offset], size, value);
 }
 
 void pci_set_writable(struct pci_device *d, unsigned offset, unsigned size, uint32_t bits)
 {
-	put_le(&d->writable[offset], size, bits);
+	le_put(&d->writable[offset], size, bits);
 }
 
 void pci_set_clear(struct pci_device *d, unsigned offset, unsigned size, uint32_t bits)
 {
-	put_le(&d->clear[offset], size, bits);
+	le_put(&d->clear[offset], size, bits);
 }
 
 void pci_device_init(struct pci_device *d, uint16_t vendor, uint16_t device, uint32_t class, uint8_t revision,
@@ -368,7 +355,7 @@ int pci_set_bar(struct pci_device *d, unsigned n, uint64_t size, uint8_t type, u
 		const char *name)
 {
 	bool io = type & PCI_BAR_IO, wide = type & PCI_BAR_64;
-	uint32_t command = get_le(&d->writable[PCI_COMMAND], 2);
+	uint32_t command = le_get(&d->writable[PCI_COMMAND], 2);
 
 	if (n >= PCI_BARS || (wide && (io || n + 1 >= PCI_BARS)) || (size & (size - 1)) ||
 	    size < (io ? 4 : 16) ||

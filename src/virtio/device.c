@@ -7,6 +7,8 @@
  */
 #include "virtio/device.h"
 
+#include "host/le.h"
+
 #include <errno.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -275,37 +277,22 @@ void virtio_resume(struct virtio_device *dev)
 
 /* --- configuration space --- */
 
-static uint64_t get_le(const uint8_t *bytes, unsigned size)
-{
-	uint64_t v = 0;
-
-	for (unsigned i = 0; i < size; i++)
-		v |= (uint64_t)bytes[i] << i * 8;
-	return v;
-}
-
-static void put_le(uint8_t *bytes, unsigned size, uint64_t value)
-{
-	for (unsigned i = 0; i < size; i++)
-		bytes[i] = (uint8_t)(value >> i * 8);
-}
-
 void virtio_config_set(struct virtio_device *dev, unsigned offset, unsigned size, uint64_t value, bool writable)
 {
-	put_le(&dev->config[offset], size, value);
-	put_le(&dev->config_reset[offset], size, value);
+	le_put(&dev->config[offset], size, value);
+	le_put(&dev->config_reset[offset], size, value);
 	memset(&dev->config_writable[offset], writable ? 0xff : 0, size);
 }
 
 uint64_t virtio_config_get(const struct virtio_device *dev, unsigned offset, unsigned size)
 {
-	return get_le(&dev->config[offset], size);
+	return le_get(&dev->config[offset], size);
 }
 
 void virtio_config_change(struct virtio_device *dev, unsigned offset, unsigned size, uint64_t value)
 {
-	put_le(&dev->config[offset], size, value);
-	put_le(&dev->config_reset[offset], size, value);
+	le_put(&dev->config[offset], size, value);
+	le_put(&dev->config_reset[offset], size, value);
 	dev->generation++;
 	if ((dev->status & VIRTIO_DRIVER_OK) && dev->transport_ops)
 		dev->transport_ops->interrupt(dev->transport, VIRTIO_CONFIG_VECTOR);

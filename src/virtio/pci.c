@@ -7,6 +7,8 @@
  */
 #include "virtio/pci.h"
 
+#include "host/le.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -278,22 +280,13 @@ static void bar_write(void *chip, unsigned region, uint64_t offset, unsigned siz
 
 /* --- access through configuration space (4.1.4.9) --- */
 
-static uint32_t get_le(const uint8_t *bytes, unsigned size)
-{
-	uint32_t v = 0;
-
-	for (unsigned i = 0; i < size; i++)
-		v |= (uint32_t)bytes[i] << i * 8;
-	return v;
-}
-
 /* Where the window is: its length, or 0 when that cannot be. */
 static unsigned window(const struct virtio_pci *t, unsigned *region, uint32_t *offset)
 {
 	const uint8_t *cap = &t->pci.config[t->window];
-	uint32_t len = get_le(cap + CAP_LENGTH, 4), size;
+	uint32_t len = le_get(cap + CAP_LENGTH, 4), size;
 
-	*offset = get_le(cap + CAP_OFFSET, 4);
+	*offset = le_get(cap + CAP_OFFSET, 4);
 	if (cap[CAP_BAR] == BAR_REGISTERS)
 		*region = VIRTIO_PCI_REGION_REGISTERS, size = VIRTIO_PCI_BAR_SIZE;
 	else if (cap[CAP_BAR] == BAR_MSIX)
@@ -337,7 +330,7 @@ static void config_written(void *chip, unsigned offset, unsigned size)
 		return;
 	len = window(t, &region, &at);
 	if (len)
-		bar_write(t, region, at, len, get_le(&t->pci.config[t->window + CAP_DATA], len));
+		bar_write(t, region, at, len, le_get(&t->pci.config[t->window + CAP_DATA], len));
 }
 
 /* --- reset and state --- */

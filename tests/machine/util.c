@@ -131,7 +131,8 @@ struct machine *machine_with(unsigned mib, const struct board_config *of)
 		.rng = of->rng,
 		.serial = { put_serial, &m->log },
 		.debugcon = { put_debugcon, &m->log },
-		.wires = { log_msi, log_routes, log_extint, log_nmi, log_smi, log_a20, log_event, log_timer, NULL, log_lines, &m->log },
+		.wires = { .msi = log_msi, .routes = log_routes, .extint = log_extint, .nmi = log_nmi, .smi = log_smi, .a20 = log_a20,
+			   .event = log_event, .timer = log_timer, .lines_later = log_lines, .opaque = &m->log },
 	};
 	assert_int_equal(board_create(&config, &m->board, &err), 0);
 	return m;

@@ -66,6 +66,22 @@ static inline void device_forget(struct device *d)
 		free(d->kept[--d->count].bytes);
 }
 
+/* A loop, and devices (up to NULL) without ports. */
+static inline int rig_make(struct loop **loop, struct device *const *d)
+{
+	for (; *d; d++)
+		memset(*d, 0, sizeof(**d));
+	return loop_create(loop);
+}
+
+static inline void rig_unplug(struct device *const *d)
+{
+	for (; *d; d++) {
+		net_close((*d)->port);
+		device_forget(*d);
+	}
+}
+
 static inline int device_send(struct device *d, const void *frame, size_t len, const struct net_offload *o)
 {
 	struct iovec iov[2] = { { (void *)frame, len / 3 }, { (uint8_t *)frame + len / 3, len - len / 3 } };

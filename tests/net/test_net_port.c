@@ -10,16 +10,16 @@ static uint8_t frame[NET_FRAME_MAX + 100], payload[5000];
 static const uint8_t mac_a[] = { 2, 0, 0, 0, 0, 1 }, mac_b[] = { 2, 0, 0, 0, 0, 2 };
 static const struct net_offload nothing;
 
+static struct device *const devices[] = { &d, NULL };
+
 static int make_loop(void **state)
 {
-	memset(&d, 0, sizeof(d));
-	return loop_create(&loop);
+	return rig_make(&loop, devices);
 }
 
 static int drop_loop(void **state)
 {
-	net_close(d.port);
-	device_forget(&d);
+	rig_unplug(devices);
 	loop_destroy(loop);
 	return 0;
 }

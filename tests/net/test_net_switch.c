@@ -32,22 +32,16 @@ static bool gone(void *opaque)
 	return access(path, F_OK) < 0;
 }
 
+static struct device *const devices[] = { &a, &b, &c, NULL };
+
 static int make_loop(void **state)
 {
-	memset(&a, 0, sizeof(a));
-	memset(&b, 0, sizeof(b));
-	memset(&c, 0, sizeof(c));
-	return loop_create(&loop);
+	return rig_make(&loop, devices);
 }
 
 static int drop_loop(void **state)
 {
-	struct device *all[] = { &a, &b, &c };
-
-	for (unsigned i = 0; i < 3; i++) {
-		net_close(all[i]->port);
-		device_forget(all[i]);
-	}
+	rig_unplug(devices);
 	assert_true(run_until(loop, gone, (void *)"t"));
 	loop_destroy(loop);
 	return 0;

@@ -16,19 +16,16 @@ static uint8_t tap_mac[6];
 
 enum { HOST = 0x0a090001, GUEST = 0x0a090002 };
 
+static struct device *const devices[] = { &a, &b, NULL };
+
 static int make_loop(void **state)
 {
-	memset(&a, 0, sizeof(a));
-	memset(&b, 0, sizeof(b));
-	return loop_create(&loop);
+	return rig_make(&loop, devices);
 }
 
 static int drop_loop(void **state)
 {
-	net_close(a.port);
-	net_close(b.port);
-	device_forget(&a);
-	device_forget(&b);
+	rig_unplug(devices);
 	loop_destroy(loop);
 	return 0;
 }

@@ -12,16 +12,16 @@ static const uint8_t guest_mac[] = { 2, 0, 0x5e, 0x10, 0, 1 }, broadcast[] = { 2
 static const uint8_t host_mac[] = { 0x52, 0x55, 10, 0, 2, 2 };
 static uint8_t frame[NET_FRAME_MAX];
 
+static struct device *const devices[] = { &d, NULL };
+
 static int make_loop(void **state)
 {
-	memset(&d, 0, sizeof(d));
-	return loop_create(&loop);
+	return rig_make(&loop, devices);
 }
 
 static int drop_loop(void **state)
 {
-	net_close(d.port);
-	device_forget(&d);
+	rig_unplug(devices);
 	loop_destroy(loop);
 	return 0;
 }
